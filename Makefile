@@ -1,0 +1,42 @@
+# Copyright (c) 2026 pgharden maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Every target sets up first what it needs; see tools/setup.
+PYTHON_IN_VENV := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint unit integration molecule sanity docs build bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):  *## /  make \1\t/p' Makefile | expand -t 20
+
+setup:  ## make .venv and the path under which Ansible finds this checkout
+	@tools/setup dev
+
+demo:  ## harden a throwaway PostgreSQL and show before and after
+	@tools/setup demo
+	@$(PYTHON_IN_VENV) demo/demo.py
+
+test:  ## everything; some of it with STAGES="unit lint", their names with STAGES=list
+	@tools/setup dev
+	@$(PYTHON_IN_VENV) tools/stages.py $(STAGES)
+
+lint:  ## ruff, mypy, shellcheck, ansible-lint
+unit:  ## the rooms by themselves, with their coverage
+integration:  ## against real PostgreSQL servers
+molecule:  ## machines with systemd in containers, every profile and every major
+sanity:  ## ansible-test sanity
+docs:  ## ansible-doc renders everything; antsibull-docs; the changelog
+build:  ## the tarball for ansible-galaxy, installed elsewhere to prove it
+lint unit integration molecule sanity docs build:
+	@tools/setup dev
+	@$(PYTHON_IN_VENV) tools/stages.py --verbose $@
+
+bench:  ## this collection beside the generic modules and the floor of Ansible itself
+	@tools/setup dev
+	@bench/bench.sh $(BENCH)
+
+clean:  ## remove everything that the other targets made
+	rm -rf .venv .cache .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/output
+	rm -f pgharden-connection-*.tar.gz
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
