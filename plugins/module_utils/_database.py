@@ -1,7 +1,7 @@
 # Copyright (c) 2026 pgharden maintainers
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Database: every SQL statement of the collection, one method each, with results that are plain JSON.
+"""Database: a session, and the SQL statements of hardening, one method each, with results that are plain JSON.
 
 Plain JSON, because the methods are also called from another process (see `_login`).
 """
@@ -249,16 +249,20 @@ class Database:
         """End the session."""
         self._connection.close()
 
+    def ask(self, asked: str, query: str, parameters: t.Mapping[str, t.Any] | None = None) -> t.Any:
+        """What a *query* for one JSON value returns."""
+        with self._cursor(asked) as cursor:
+            # As bytes: what configuration files have need not be text in any encoding.
+            cursor.execute(f"{_SAFE_PATH} SELECT textsend(({query})::text)", parameters)
+            return json.loads(bytes(cursor.fetchone()[0]).decode("utf-8", "replace"))
+
     def _rollback(self) -> None:
         # A session that has ended by then has been rolled back by the server.
         with contextlib.suppress(psycopg2.Error), self._connection.cursor() as cursor:
             cursor.execute("ROLLBACK")
 
     def _json(self, query: str, parameters: t.Mapping[str, t.Any] | None = None) -> t.Any:
-        with self._cursor("reading the server's settings") as cursor:
-            # As bytes: what configuration files have need not be text in any encoding.
-            cursor.execute(f"{_SAFE_PATH} SELECT textsend(({query})::text)", parameters)
-            return json.loads(bytes(cursor.fetchone()[0]).decode("utf-8", "replace"))
+        return self.ask("reading the server's settings", query, parameters)
 
     def _cursor(self, asked: str) -> _Cursor:
         return _Cursor(self._connection, asked)

@@ -11,25 +11,21 @@ methods with JSON over a socket pair; it ends when the module does.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pwd
 import queue
 import re
 import signal
 import socket
-import struct
 import threading
 import time
 import typing as t
 
-from . import _database
+from . import _channel, _database, _signals
 from ._errors import Failure
 
 _CONNECT_TIMEOUT = 10
-_FRAME = struct.Struct("!I")
 _ATTEMPT = re.compile("connection to server (?:at|on) |could not connect to server: ")
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 #: How long a child goes on with what it has been asked for after its module has gone.
 _GRACE_SECONDS = 1.0
 
@@ -196,9 +192,9 @@ class _Child:
     def __getattr__(self, name: str) -> t.Callable[..., t.Any]:
         def call(*arguments: t.Any) -> t.Any:
             # A signal waits for the answer, as it does for libpq's: else the next call would get it.
-            old = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            old = signal.pthread_sigmask(signal.SIG_BLOCK, _signals.ENDING)
             try:
-                _send(self._socket, {"call": name, "arguments": arguments})
+                _channel.send(self._socket, {"call": name, "arguments": arguments})
                 return self._receive()
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, old)
@@ -210,7 +206,7 @@ class _Child:
         self._reap()
 
     def _receive(self) -> t.Any:
-        answer = _read(self._socket)
+        answer = _channel.read(self._socket)
         if answer is None:
             raise Failure("login_failed", self._asked, "the child process with the session has died", "Try again.")
         if "failure" in answer:
@@ -227,7 +223,7 @@ class _Child:
 def _serve(channel: socket.socket, login: Login, entry: pwd.struct_passwd) -> t.NoReturn:
     """The child: becomes *entry*'s user, logs in, answers calls until the module closes its end. Never returns."""
     try:
-        for number in _SIGNALS:
+        for number in _signals.ENDING:
             # These may go to the whole process group. The module needs this session to put things back.
             signal.signal(number, signal.SIG_IGN)
         os.initgroups(entry.pw_name, entry.pw_gid)
@@ -239,13 +235,13 @@ def _serve(channel: socket.socket, login: Login, entry: pwd.struct_passwd) -> t.
 
         def answer(call: t.Callable[[], t.Any]) -> None:
             try:
-                _send(channel, {"result": call()})
+                _channel.send(channel, {"result": call()})
             except Failure as failure:
-                _send(channel, {"failure": failure.as_dict()})
+                _channel.send(channel, {"failure": failure.as_dict()})
             except Exception as error:
                 found = f"{type(error).__name__}: {error}"
                 bug = Failure("unexpected", "talking to the server", found, "Report this as a bug.")
-                _send(channel, {"failure": bug.as_dict()})
+                _channel.send(channel, {"failure": bug.as_dict()})
 
         def log_in() -> None:
             nonlocal database
@@ -270,32 +266,7 @@ def _listen(channel: socket.socket, requests: queue.Queue[t.Any]) -> None:
     """Pass on the requests; when the module has gone, end this process even if the server does not answer."""
     request: t.Any = True
     while request is not None:
-        request = _read(channel)
+        request = _channel.read(channel)
         requests.put(request)
     time.sleep(_GRACE_SECONDS)
     os._exit(1)
-
-
-def _send(channel: socket.socket, message: t.Mapping[str, t.Any]) -> None:
-    data = json.dumps(message).encode()
-    channel.sendall(_FRAME.pack(len(data)) + data)
-
-
-def _read(channel: socket.socket) -> t.Any:
-    """The next message, or None when the other end has closed."""
-    head = _exactly(channel, _FRAME.size)
-    body = _exactly(channel, _FRAME.unpack(head)[0]) if head else None
-    return json.loads(body) if body else None
-
-
-def _exactly(channel: socket.socket, size: int) -> bytes | None:
-    data = b""
-    while len(data) < size:
-        try:
-            chunk = channel.recv(size - len(data))
-        except ConnectionError:  # it died with something unread
-            return None
-        if not chunk:
-            return None
-        data += chunk
-    return data

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
 import typing as t
 
+from .. import _signals
 from .._changes import Changes
 from .._errors import Failure
 
@@ -99,7 +99,7 @@ def _apply(outcomes: list[Outcome]) -> None:
     begun: list[Outcome] = []
     problems: list[str] = []
     try:
-        with _signals_as_failures() as ignore_signals:
+        with _signals.as_failures("applying the settings") as ignore_signals:
             try:
                 for outcome in outcomes:
                     begun.append(outcome)
@@ -142,27 +142,3 @@ def _put_back(begun: list[Outcome]) -> list[str]:
         except Exception as error:  # whatever it is, the other layers have to be put back too
             problems.append(f"{type(error).__name__}: {error}")
     return problems
-
-
-@contextlib.contextmanager
-def _signals_as_failures() -> t.Iterator[t.Callable[[], None]]:
-    """A terminated run puts everything back, as one that fails does; gives what keeps that from being interrupted."""
-
-    def ignore() -> None:
-        for number in old:
-            signal.signal(number, signal.SIG_IGN)
-
-    def stop(number: int, frame: t.Any) -> t.NoReturn:
-        ignore()
-        raise Failure(
-            "interrupted", "applying the settings", f"signal {signal.Signals(number).name} came", "Run it again."
-        )
-
-    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    for number in old:
-        signal.signal(number, stop)
-    try:
-        yield ignore
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
