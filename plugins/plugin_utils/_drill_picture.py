@@ -98,7 +98,7 @@ class Scale(t.NamedTuple):
                     yield tick, _TICKS.get(tick, "")
 
 
-def scale(cells: t.Iterable[Cell], patience: float) -> Scale:
+def scale(cells: t.Sequence[Cell], patience: float) -> Scale:
     """An axis on which all that is finite in *cells* has its place, and an arrow behind it."""
     keys = ("promised", "bound", "lasted", "measured")
     return Scale(1.6 * max(patience, *(cell[key] or 0 for cell in cells for key in keys)))
@@ -156,7 +156,7 @@ def _after(report: Result) -> list[Cell]:
 def _heading(root: ElementTree.Element, report: Result, runs: list[tuple[str, Run]]) -> int:
     """Title, server, and a line for each run; where the rest begins."""
     after = report["after"]
-    _add(root, "text", "title", f"{_title(report)}: {_shortened(report["host"], 50)}", x=PHASE, y=36)
+    _add(root, "text", "title", f"{_title(report)}: {_shortened(report['host'], 50)}", x=PHASE, y=36)
     client = f"drilled from {after['client']['host']} ({after['method']}); {words.count([after])}"
     _add(root, "text", "muted", _shortened(f"{words.server(after)}, {client}", 150), x=PHASE, y=58)
     y = 82

@@ -33,8 +33,8 @@ def _of_host(host: str, result: Result) -> t.Iterator[str]:
     yield from _wrapped(f"{host}: {words.server(result)}, drilled from {client} ({result['method']})", "")
     yield from _wrapped(f"in force: {words.settings(result)}")
     yield from _cells(result["cells"])
-    if not result["log"]["source"] and result["log"]["reason"]:
-        yield from _wrapped(f"the server's log was not read: {result['log']['reason']}")
+    if result["log"]["reason"]:
+        yield from _wrapped(f"no lines of the server's log: {result['log']['reason']}")
     yield from (line for note in result["notes"] for line in _wrapped(note))
 
 
