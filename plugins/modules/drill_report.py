@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: drill_report
 short_description: Print what a drill measured on all hosts of a play, and keep it in files
-version_added: 0.2.0
+version_added: 0.1.0
 author: pgharden maintainers (@pgharden)
 description:
   - Prints, in at most 100 columns, for each host and each phase and fault what was promised and what was measured, with

@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = ("harden", "revert")
+ROLES = ("drill", "harden", "revert")
+#: Variables of a role that are no option of its module.
+MORE = {"drill": {"drill_report_dir"}}
 
 
 class Stopped(Exception):
@@ -43,7 +45,7 @@ def role_options(name: str) -> dict[str, dict[str, t.Any]]:
 @pytest.mark.parametrize("role", ROLES)
 def test_each_option_of_the_module_is_a_variable_of_the_role(role: str) -> None:
     options, variables = module_options(role), role_options(role)
-    assert set(variables) == {f"{role}_{name}" for name in options} | {f"{role}_become"}
+    assert set(variables) == {f"{role}_{name}" for name in options} | {f"{role}_become"} | MORE.get(role, set())
     for name, option in options.items():
         variable = variables[f"{role}_{name}"]
         for key in ("type", "elements", "choices", "default"):
@@ -54,6 +56,7 @@ def test_each_option_of_the_module_is_a_variable_of_the_role(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_each_variable_reaches_the_module(role: str) -> None:
     task = read("roles", role, "tasks", "main.yml")[0]
+    task = task.get("block", [task])[0]
     arguments = task[f"pgharden.connection.{role}"]
     assert arguments == {name: f"{{{{ {role}_{name} | default(omit) }}}}" for name in module_options(role)}
 
