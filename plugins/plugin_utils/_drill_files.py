@@ -14,12 +14,13 @@ import typing as t
 from ..module_utils import _files
 from ..module_utils._errors import Failure
 from . import _drill_picture
+from . import _drill_words as words
 from ._drill_words import Result
 
 SCHEMA = 1
 
 #: What a run keeps of the module's result; the rest is Ansible's.
-_KEPT = ("method", "patience", "tolerance", "server", "client", "settings", "cells", "log", "notes")
+_KEPT = ("side", "method", "patience", "tolerance", "server", "client", "settings", "cells", "log", "notes")
 
 
 def write(directory: str, host: str, result: Result, now: datetime.datetime) -> list[str]:
@@ -43,8 +44,8 @@ def merged(old: Result | None, host: str, result: Result, now: datetime.datetime
     time = now.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     after = {"time": time, **{key: result[key] for key in _KEPT}}
     earlier = (old["after"], old["before"]) if old else ()
-    before = next((run for run in earlier if run and run["settings"] != after["settings"]), None)
-    return {"schema": SCHEMA, "host": host, "side": result["side"], "before": before, "after": after}
+    before = next((run for run in earlier if run and words.in_force(run) != words.in_force(after)), None)
+    return {"schema": SCHEMA, "host": host, "before": before, "after": after}
 
 
 def _stem(host: str, side: str) -> str:
@@ -61,8 +62,8 @@ def _read(path: str, host: str, side: str) -> Result | None:
     try:
         report = json.loads(content)
         runs = (report["after"], report["before"] or report["after"])
-        ours = (report["schema"], report["host"], report["side"]) == (SCHEMA, host, side)
-        ours = ours and all({"time", *_KEPT} <= set(run) for run in runs)
+        ours = (report["schema"], report["host"]) == (SCHEMA, host)
+        ours = ours and all({"time", *_KEPT} <= set(run) and run["side"] == side for run in runs)
     except (ValueError, LookupError, TypeError):
         ours = False
     if not ours:

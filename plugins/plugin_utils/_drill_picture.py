@@ -138,7 +138,7 @@ def _shortened(text: str, length: int) -> str:
 
 
 def _title(report: Result) -> str:
-    noticed = "server notices a lost client" if report["side"] == "server" else "client notices a lost server"
+    noticed = "server notices a lost client" if report["after"]["side"] == "server" else "client notices a lost server"
     return f"How soon the {noticed}"
 
 

@@ -58,10 +58,10 @@ def _cells(cells: t.Sequence[Cell]) -> t.Iterator[str]:
             yield _line([title if some else "" for title, some in zip(head, filled, strict=True)], widths)
         for cell in part:
             yield _line(_row(cell), widths)
-            if cell["log"]:
-                yield _shortened(f"    {words.message(cell['log'])}")
+            for line in (cell["log"] or "").splitlines():
+                yield _shortened(f"    {words.message(line)}")
             for reason in cell["reasons"]:
-                yield from _wrapped(f"because {reason}", "    ")
+                yield from _wrapped(f"possible cause: {reason}", "    ")
 
 
 def _row(cell: Cell) -> _Row:

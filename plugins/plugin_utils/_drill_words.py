@@ -69,11 +69,20 @@ def server(result: Result) -> str:
     return f"PostgreSQL {one['version']} at {host}:{one['port']}{' with TLS' if one['tls'] else ''}"
 
 
+def in_force(result: Result) -> t.Mapping[str, t.Any]:
+    """What the promises follow from: the settings of the session, or those of the client's own socket."""
+    values = result["settings"] if result["side"] == "server" else result["client"]["options"]
+    return t.cast("t.Mapping[str, t.Any]", values)
+
+
 def settings(result: Result) -> str:
-    """The settings in force, in short; the server does not have those that are missing."""
-    values = result["settings"]
-    idle, interval, count = (values.get(f"tcp_keepalives_{key}") for key in ("idle", "interval", "count"))
-    parts = [f"keepalive {human(idle)}, {human(interval)}, {count} times"] if idle else []
+    """What is in force, in short; where it came from does not have what is missing."""
+    values = in_force(result)
+    if values.get("keepalive", 1):
+        idle, interval, count = (values[f"tcp_keepalives_{key}"] for key in ("idle", "interval", "count"))
+        parts = [f"keepalive {human(idle)}, {human(interval)}, {count} times"]
+    else:
+        parts = ["keepalive off"]
     for label, key in (
         ("user timeout", "tcp_user_timeout"),
         ("check interval", "client_connection_check_interval"),

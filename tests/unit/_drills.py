@@ -92,7 +92,7 @@ def drilled(settings: dict[str, int] = HARDENED, some: list[Result] | None = Non
             "user": "drill",
             "local": True,
         },
-        "client": {"kernel": "6.1.0-25-amd64", "host": "db1"},
+        "client": {"kernel": "6.1.0-25-amd64", "host": "db1", "options": {}},
         "settings": settings,
         "cells": cells(settings) if some is None else some,
         "log": {"source": "/var/log/postgresql/postgresql-15-main.log", "reason": None},

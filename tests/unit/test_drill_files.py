@@ -45,11 +45,10 @@ def test_the_first_run(tmp_path: Path) -> None:
         report = write(tmp_path / "some" / "reports", result)
     finally:
         os.umask(old)
-    kept = ("method", "patience", "tolerance", "server", "client", "settings", "cells", "log", "notes")
+    kept = ("side", "method", "patience", "tolerance", "server", "client", "settings", "cells", "log", "notes")
     assert report == {
         "schema": 1,
         "host": "db1",
-        "side": "server",
         "before": None,
         "after": {"time": "2026-11-23T01:00:00Z", **{key: result[key] for key in kept}},
     }
@@ -71,7 +70,7 @@ def test_before_is_the_newest_run_with_other_settings(tmp_path: Path) -> None:
 
 def test_each_side_has_files_of_its_own(tmp_path: Path) -> None:
     write(tmp_path, drilled())
-    assert write(tmp_path, drilled(DEFAULTS, side="client"))["before"] is None
+    assert write(tmp_path, drilled(side="client", client={"host": "app1", "options": DEFAULTS}))["before"] is None
     assert {path.name for path in tmp_path.iterdir()} == {
         f"drill-db1{side}.{ending}" for side in ("", ".client") for ending in ("json", "svg")
     }
@@ -106,10 +105,14 @@ def report_of(**changes: t.Any) -> dict[str, t.Any]:
         "null",
         '{"after": 1}',
         b"\xff\xfe",
-        json.dumps({"schema": 1, "host": "db1", "side": "server", "before": None, "after": {"time": "today"}}),
+        json.dumps({"schema": 1, "host": "db1", "before": None, "after": {"time": "today"}}),
         json.dumps(report_of(schema=2)),
         json.dumps(report_of(host="db2")),  # whose name became the same
-        json.dumps(report_of(side="client")),
+        json.dumps(
+            _drill_files.merged(
+                None, "db1", drilled(side="client", client={"host": "app1", "options": DEFAULTS}), at(0)
+            )
+        ),
         json.dumps(report_of(after=None)),
         json.dumps(report_of(before={"time": "yesterday"})),
     ],

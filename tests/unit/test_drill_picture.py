@@ -138,7 +138,7 @@ NASTY = "<script>alert('&amp;')</script> ]]> \"\x00\x1b[31m\ud800\ufffe"
 
 def test_what_a_server_says_is_text() -> None:
     some = [noticed("idle", "peer_vanished", HARDENED, log=NASTY, reasons=[NASTY], text=NASTY, verdict="broken")]
-    result = drilled(some=some, client={"host": NASTY, "kernel": NASTY}, method=NASTY)
+    result = drilled(some=some, client={"host": NASTY}, method=NASTY)
     result["server"] = {**result["server"], "host": NASTY, "version": NASTY}
     source = _drill_picture.svg(report(result, host=NASTY))
     root = ElementTree.fromstring(source)  # well-formed, whatever was said
@@ -161,7 +161,7 @@ def test_it_needs_nothing_else_and_speaks() -> None:
     assert "14 kept, 0 broken" in (root[1].text or "")
     assert "idle, peer vanished: of idle" in (root[1].text or "")
     assert "prefers-color-scheme: dark" in source
-    client = parse(report(drilled(side="client")))
+    client = parse(report(drilled(side="client", client={"host": "app1", "options": HARDENED})))
     assert client[0].text == "How soon the client notices a lost server: db1"
 
 
@@ -207,7 +207,7 @@ WORST = [
         report(AFTER),
         report(AFTER, BEFORE),
         report(drilled(DEFAULTS)),
-        report(drilled(LONG, WORST, client={"host": "long" * 99, "kernel": ""}), drilled(DEFAULTS, WORST), "long" * 99),
+        report(drilled(LONG, WORST, client={"host": "long" * 99}), drilled(DEFAULTS, WORST), "long" * 99),
         report(drilled(some=WORST[:1])),
         report(drilled(some=WORST[3:])),
     ],

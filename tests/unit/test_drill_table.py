@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
 from _drills import DEFAULTS, HARDENED, LOG, drilled, noticed, only_checked, survived
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.pgharden.connection.plugins.plugin_utils import _drill_table
 
+KERNEL = {
+    "tcp_keepalives_idle": 7200,
+    "tcp_keepalives_interval": 75,
+    "tcp_keepalives_count": 9,
+    "tcp_user_timeout": 0,
+}
+
 
 def test_what_was_promised_and_measured() -> None:
     some = [
         noticed("idle", "process_died", HARDENED, log=None),
         noticed("idle", "peer_vanished", HARDENED),
-        noticed("executing", "peer_vanished", HARDENED, verdict="broken", measured=110.4, reasons=["of a proxy"]),
+        noticed("executing", "peer_vanished", HARDENED, verdict="broken", measured=110.4, reasons=["It is a proxy."]),
         survived("idle", "short_outage", 25.0, 24.0),
         survived("sending", "slow_reader", None, 30.0),
         survived("sending", "short_outage", 12.0, 40.0, outcome="lost", verdict="not_promised", measured=31.0),
@@ -32,7 +40,7 @@ def test_what_was_promised_and_measured() -> None:
         "    LOG:  could not receive data from client: Connection timed out",
         "  executing  peer vanished      76 s      86 s            110 s  BROKEN",
         "    LOG:  could not receive data from client: Connection timed out",
-        "    because of a proxy",
+        "    possible cause: It is a proxy.",
         "                            survives    lasted          outcome",
         "  idle       short outage       25 s      24 s         survived  kept",
         "  sending    slow reader         any      30 s         survived  kept",
@@ -91,11 +99,31 @@ def test_check_mode_has_promises_alone() -> None:
 
 def test_an_ipv6_host_and_a_server_without_the_check_interval() -> None:
     old = {name: value for name, value in HARDENED.items() if name != "client_connection_check_interval"}
-    result = drilled({**old, "tcp_keepalives_idle": 0})
+    result = drilled(old)
     result["server"] |= {"host": "fe80::1", "tls": False}
     lines = _drill_table.lines({"db1": result})
     assert lines[0] == "db1: PostgreSQL 15.8 at [fe80::1]:5432, drilled from db1 (socket)"
-    assert lines[1] == "  in force: user timeout 71 s"
+    assert lines[1] == "  in force: keepalive 35 s, 6 s, 6 times; user timeout 71 s"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({**KERNEL, "keepalive": 1}, "keepalive 2 h, 75 s, 9 times; user timeout off"),
+        ({**KERNEL, "keepalive": 0, "tcp_user_timeout": 9000}, "keepalive off; user timeout 9 s"),
+    ],
+)
+def test_a_client_is_judged_by_its_own_socket(options: dict[str, int], words: str) -> None:
+    result = drilled(side="client", client={"host": "app1", "kernel": "6.1", "options": options})
+    assert _drill_table.lines({"app1": result})[1] == f"  in force: {words}"
+
+
+def test_every_line_of_the_log() -> None:
+    cell = noticed("idle", "peer_vanished", HARDENED, log=f"{LOG}\nFATAL:  connection to client lost")
+    assert _drill_table.lines({"db1": drilled(some=[cell])})[4:6] == [
+        "    LOG:  could not receive data from client: Connection timed out",
+        "    FATAL:  connection to client lost",
+    ]
 
 
 def test_a_log_line_shows_its_message_and_steers_no_terminal() -> None:
