@@ -59,7 +59,7 @@ class Log:
         return True
 
     def _standard_error(self, backend: int | None) -> None:
-        """Of a process of the server on this host: the file that the server's standard error goes to, as packages of Debian and Ubuntu have it."""
+        """The file that a *backend*'s standard error goes to, as packages of Debian and Ubuntu have it."""
         if backend is None:
             self.reason = "the server is on another host, and its log cannot be read by SQL; see log_file"
             return
