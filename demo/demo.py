@@ -1,7 +1,7 @@
 # Copyright (c) 2026 pgharden maintainers
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo: hardens a throwaway PostgreSQL of its own, shows before and after, and puts it back.
+"""The demo: hardens a throwaway PostgreSQL of its own, shows before and after, puts it back, and drills what it said.
 
 Everything happens in a temporary directory and in a private network namespace, so neither the servers nor the kernel
 settings of this machine are touched.
@@ -10,6 +10,7 @@ settings of this machine are touched.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,9 @@ from support.sources import find_source  # noqa: E402
 
 MAJOR = 18
 SYSCTL_FILE = "/etc/sysctl.d/90-pgharden-connection.conf"  # a private /etc/sysctl.d, as the namespace is
+#: The drill waits for real timers; those of the profile are divided by this, so that nobody has to wait for long.
+SCALE = 12
+DRILL = ["-e", "drill_phases=idle,executing,sending", "-e", "drill_faults=peer_vanished"]
 
 
 def main() -> int:
@@ -51,18 +55,35 @@ def show(work: Path) -> int:
     with cluster:
         inventory = write_inventory(cluster, work)
         show_kernel(cluster, "Before")
+        scaled = ["-e", f"harden_profile={write_scaled_profile(work)}"]
         for title, playbook, arguments in (
             ("What would change?", "harden", ["--check"]),
             ("Harden it.", "harden", []),
             ("Once more: nothing is left to change.", "harden", []),
             ("And back, as it was found.", "revert", []),
+            (
+                "Is that true? Connections are cut, and the server is watched, for 4 s: it notices nothing.",
+                "drill",
+                [*DRILL, "-e", "drill_patience=4s"],
+            ),
+            (f"Harden it again, scaled down: all durations of the profile are divided by {SCALE}.", "harden", scaled),
+            (
+                f"Connections are cut again. (Scaled: with the profile itself it takes {SCALE} times as long.)",
+                "drill",
+                DRILL,
+            ),
         ):
             command = " ".join(["ansible-playbook -i inventory", f"pgharden.connection.{playbook}", *arguments])
-            say(f"{title}\n$ {command}")
+            say(f"{title}\n$ {command.replace(str(work), '.')}")
             done = run_playbook(
-                cluster, f"pgharden.connection.{playbook}", *arguments, inventory=inventory, env={"ANSIBLE_NOCOLOR": ""}
+                cluster,
+                f"pgharden.connection.{playbook}",
+                *arguments,
+                inventory=inventory,
+                env={"ANSIBLE_NOCOLOR": ""},
+                cwd=work,
             )
-            print(plain(done.stdout), end="")
+            print(plain(done.stdout).replace(str(work), "."), end="")
             if done.rc:
                 print(done.stderr, file=sys.stderr)
                 return done.rc
@@ -71,10 +92,23 @@ def show(work: Path) -> int:
     return 0
 
 
+def write_scaled_profile(work: Path) -> Path:
+    """The profile web, faster."""
+
+    def faster(duration: re.Match[str]) -> str:
+        milliseconds = float(duration[2]) * {"s": 1000, "min": 60_000}[duration[3]]
+        return f"{duration[1]}{milliseconds / SCALE:.0f}ms"
+
+    text = (ROOT / "profiles" / "web.yml").read_text(encoding="utf-8")
+    profile = work / "scaled.yml"
+    profile.write_text(re.sub(r"^(\w+: *)([0-9.]+)(s|min)$", faster, text, flags=re.MULTILINE), encoding="utf-8")
+    return profile
+
+
 def write_inventory(cluster: Cluster, work: Path) -> Path:
     """One host, with the role's variables for a server that is only reached over its Unix socket."""
     lines = ["demo ansible_connection=local"]
-    for role in ("harden", "revert"):
+    for role in ("harden", "revert", "drill"):
         lines.append(
             f"{role}_become=false {role}_login_unix_socket={cluster.socket_dir} {role}_login_port={cluster.port}"
             f" {role}_revert_file={work}/revert.json"

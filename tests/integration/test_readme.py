@@ -33,8 +33,10 @@ def fleet(new_cluster: NewCluster, tmp_path: Path) -> tuple[Cluster, dict[str, s
     cluster = new_cluster(max(available_majors(), default=MAJORS[-1]))
     login = " ".join(
         f"{role}_login_unix_socket={cluster.socket_dir} {role}_become=false {role}_revert_file={tmp_path}/revert.json"
-        for role in ("harden", "revert")
+        for role in ("harden", "revert", "drill")
     )
+    # The whole drill waits for timers of over a minute; a killed client of a busy server is noticed within seconds.
+    login += " drill_phases=executing,idle drill_faults=process_died"
     (tmp_path / "inventory").write_text(
         f"[databases]\ndb1 ansible_connection=local ansible_python_interpreter={sys.executable} {login}\n"
     )
@@ -63,7 +65,7 @@ def idle(cluster: Cluster) -> str:
 
 def test_fleet_commands_and_playbook(fleet: tuple[Cluster, dict[str, str]], tmp_path: Path) -> None:
     cluster = fleet[0]
-    install, check, harden, revert = block("Use it", "sh").splitlines()
+    install, check, harden, drill, revert = block("Use it", "sh").splitlines()
     shell(fleet, places.REPOSITORY, f"ansible-galaxy collection build --force --output-path {tmp_path}")
     (tarball,) = tmp_path.glob("*.tar.gz")
     shell(fleet, tmp_path, install.replace("pgharden.connection", str(tarball)))
@@ -75,6 +77,9 @@ def test_fleet_commands_and_playbook(fleet: tuple[Cluster, dict[str, str]], tmp_
     web = idle(cluster)
     assert int(web) < 350
     assert "nothing to change" in shell(fleet, tmp_path, harden)
+
+    assert "2 kept, 0 broken" in shell(fleet, tmp_path, drill)
+    assert (tmp_path / "reports" / "drill-db1.svg").is_file()
 
     shell(fleet, tmp_path, revert)
     assert idle(cluster) == "7200"
