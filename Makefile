@@ -5,10 +5,10 @@
 # Every target sets up first what it needs; see tools/setup.
 PYTHON_IN_VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit integration molecule sanity docs build bench clean
+.PHONY: help setup demo drill-full test lint unit integration molecule sanity docs build bench clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):  *## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):  *## /  make \1\t/p' Makefile | expand -t 20
 
 setup:  ## make .venv and the path under which Ansible finds this checkout
 	@tools/setup dev
@@ -16,6 +16,10 @@ setup:  ## make .venv and the path under which Ansible finds this checkout
 demo:  ## harden a throwaway PostgreSQL and show before and after
 	@tools/setup demo
 	@$(PYTHON_IN_VENV) demo/demo.py
+
+drill-full:  ## every cell of the drill on the real timers of 60/10/6, before and after; takes three minutes
+	@tools/setup demo
+	@$(PYTHON_IN_VENV) demo/drill_full.py
 
 test:  ## everything; some of it with STAGES="unit lint", their names with STAGES=list
 	@tools/setup dev
