@@ -17,7 +17,7 @@ from ..plugin_utils import _drill_files, _drill_table, _drill_words
 
 
 class ActionModule(ActionBase):
-    """Reads a registered variable of every host of the play's batch; touches no host."""
+    """Reads a registered variable of every host of the batch; touches no host."""
 
     _requires_connection = False
 
@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
         name = self._task.args["variable"]
-        found = {host: variables["hostvars"][host].get(name) for host in variables.get("ansible_play_batch", [])}
+        found = {host: variables["hostvars"][host].get(name) for host in self._hosts(variables)}
         results = {host: value for host, value in found.items() if value}
         lines = _drill_table.lines(results)
         if lines:
@@ -35,6 +35,21 @@ class ActionModule(ActionBase):
         if not directory or variables.get("ansible_check_mode"):
             return {**result, "changed": False, "files": []}
         return {**result, "changed": False, **_write(os.path.abspath(os.path.expanduser(directory)), results)}
+
+    def _hosts(self, variables: dict[str, t.Any]) -> list[str]:
+        """The batch with the hosts that have failed, which Ansible no longer counts among it.
+
+        Nor does it tell them from those that failed in an earlier batch, which have this task's own result already.
+        """
+        batch, playing = (set(variables.get(name, [])) for name in ("ansible_play_batch", "ansible_play_hosts"))
+        name = self._task.register
+        marks = {name} if isinstance(name, str) else set(name or ())  # a mapping since ansible-core 2.21
+
+        def done(host: str) -> bool:
+            return any(variables["hostvars"][host].get(mark) for mark in marks)
+
+        hosts = variables.get("ansible_play_hosts_all", [])
+        return [host for host in hosts if host in batch or (host not in playing and not done(host))]
 
 
 def _write(directory: str, results: dict[str, t.Any]) -> dict[str, t.Any]:

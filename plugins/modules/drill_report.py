@@ -16,7 +16,8 @@ description:
   - With O(directory), keeps the newest run on each host, and the newest one with other settings in force, as JSON and
     as a picture (SVG) that shows both. A host on which the drill could not be done keeps the files it has.
   - Runs on the controller and touches no host. Use it with C(run_once), in C(always) where the report is wanted also
-    when a promise is broken.
+    when a promise is broken. Hosts that have failed are reported as well; in a play with C(serial), register the result
+    of this task, so that the batches that follow do not report them again.
 options:
   variable:
     description: The variable that registered the results of M(pgharden.connection.drill).
@@ -59,6 +60,7 @@ EXAMPLES = r"""
       pgharden.connection.drill_report:
         variable: drill_result
         directory: reports
+      register: drill_reported
       run_once: true
 """
 

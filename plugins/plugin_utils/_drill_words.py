@@ -66,7 +66,8 @@ def server(result: Result) -> str:
     """Which server it was."""
     one = result["server"]
     host = f"[{one['host']}]" if ":" in one["host"] else one["host"]
-    return f"PostgreSQL {one['version']} at {host}:{one['port']}{' with TLS' if one['tls'] else ''}"
+    version = one["version"].split()[0]  # a distribution adds its own
+    return f"PostgreSQL {version} at {host}:{one['port']}{' with TLS' if one['tls'] else ''}"
 
 
 def in_force(result: Result) -> t.Mapping[str, t.Any]:

@@ -84,7 +84,7 @@ def drilled(settings: dict[str, int] = HARDENED, some: list[Result] | None = Non
         "patience": 120.0,
         "tolerance": 1.0,
         "server": {
-            "version": "15.8",
+            "version": "15.8 (Debian 15.8-0+deb12u1)",
             "version_num": 150008,
             "host": "10.0.0.5",
             "port": 5432,

@@ -56,7 +56,6 @@ def test_each_option_of_the_module_is_a_variable_of_the_role(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_each_variable_reaches_the_module(role: str) -> None:
     task = read("roles", role, "tasks", "main.yml")[0]
-    task = task.get("block", [task])[0]
     arguments = task[f"pgharden.connection.{role}"]
     assert arguments == {name: f"{{{{ {role}_{name} | default(omit) }}}}" for name in module_options(role)}
 
