@@ -145,8 +145,9 @@ cells:
     verdict:
       description:
         - C(kept), C(broken), C(beyond_patience) (still there when O(patience) ended, and not promised to be gone by
-          then), or C(not_promised) (it ended although nothing says so, or an outage was longer than what is promised to
-          be survived); null in check mode.
+          then), C(not_promised) (it ended although nothing says so, or an outage was longer than what is promised to
+          be survived), or C(not_possible) (before a login the server's end is seen on its own host only); null in
+          check mode.
       type: str
     reasons:
       description: Why a promise may have been broken, in words.
@@ -201,6 +202,8 @@ failure:
   type: dict
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.pgharden.connection.plugins.module_utils import _duration, _options
@@ -228,7 +231,18 @@ def main() -> None:
     options = module.params
 
     def seconds(key: str) -> float | None:
-        return None if options[key] is None else _duration.parse(key, options[key]) / 1000
+        if options[key] is None:
+            return None
+        duration = _duration.parse(key, options[key])
+        if not duration:
+            raise Failure(
+                "bad_duration",
+                f"{key}: {options[key]}",
+                "nothing can be seen in no time",
+                "Write a duration that is longer than 0, such as 60s.",
+                key=key,
+            )
+        return duration / 1000
 
     try:
         wish = _run.Wish(
@@ -236,7 +250,7 @@ def main() -> None:
             phases=options["phases"],
             faults=options["faults"],
             method=options["method"],
-            patience=seconds("patience") or 0.0,
+            patience=t.cast(float, seconds("patience")),
             outage=seconds("outage"),
             pause=seconds("pause"),
             log_file=options["log_file"],

@@ -214,8 +214,12 @@ def describe(expected: Expected, seen: Seen, outcome: str | None) -> str:
     if outcome == "gone":
         return f"gone after {_seconds(seen.gone_at or 0.0)}, {promise}"
     if outcome == "still_there":
-        end = "nothing would end it" if expected.seconds is None else f"would take {_duration.human(expected.seconds)}"
-        return f"still there after {_seconds(seen.alive_at or 0.0)}, {end}"
+        alive = seen.alive_at or 0.0
+        if expected.seconds is None:
+            promise = "nothing would end it"
+        elif alive < expected.seconds:
+            promise = f"would take {_duration.human(expected.seconds)}"
+        return f"still there after {_seconds(alive)}, {promise}"
     if outcome == "survived":
         return f"survived {_seconds(seen.lasted or 0.0)}"
     longest = "any" if expected.seconds is None else f"up to {_seconds(expected.seconds)}"

@@ -54,10 +54,23 @@ class Client:
     def __init__(self, job: Job) -> None:
         self.job = job
         self._channel, other = socket.socketpair()
+        # The child leaves them blocked: they may go to the whole group, and the drill tidies up in order.
+        old = signal.pthread_sigmask(signal.SIG_BLOCK, _signals.ENDING)
         self.pid = os.fork()
         if self.pid == 0:
             _serve(other, job)
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
         other.close()
+        self._held = contextlib.ExitStack()
+        self._held.enter_context(self._channel)
+
+    def connect(self) -> None:
+        """Have it log in, once it is ready."""
+        if self.job.link:
+            # The network is to outlive the process: one that has forgotten a flow still answers, with RST.
+            self._held.enter_context(open(f"/proc/{self.pid}/ns/net", "rb"))
+            self.job.link.connect(self.pid)
+        self.tell("connect")
 
     def receive(self) -> t.Iterator[Event]:
         """The events that have come by now."""
@@ -82,11 +95,13 @@ class Client:
     def end(self, patience: float) -> None:
         """Have it say goodbye, or kill it."""
         self.tell("end")
-        if self.pid and select.select([self._channel], [], [], patience)[0]:
-            while _channel.read(self._channel) is not None:
+        deadline = time.monotonic() + patience
+        while self.pid and time.monotonic() < deadline:
+            for _event in self.receive():
                 pass
+            time.sleep(0.005)
         self.kill()
-        self._channel.close()
+        self._held.close()
 
     def _reap(self) -> None:
         os.waitpid(self.pid, 0)
@@ -96,8 +111,6 @@ class Client:
 def _serve(channel: socket.socket, job: Job) -> t.NoReturn:
     """The child. Never returns."""
     try:
-        for number in _signals.ENDING:
-            signal.signal(number, signal.SIG_IGN)  # they may go to the whole group; the drill tidies up in order
         _keep_only(channel.fileno())
         _Child(channel, job).obey()
     finally:
@@ -181,8 +194,8 @@ class _Child:
         database = _database.Database(self._connection)
         self._socket = socket.socket(fileno=os.dup(self._connection.fileno()))
         session = database.ask("reading the session", _sql.SESSION, {"names": list(_promises.SETTINGS)})
-        lifetime = str(round(job.lifetime * 1000))
-        database.ask("limiting the session's life", _sql.LIMIT_LIFE, {"lifetime": lifetime})
+        limits = {"lifetime": str(round(job.lifetime * 1000)), "survive": job.cell.survivable}
+        database.ask("limiting the session's life", _sql.LIMIT_LIFE, limits)
         self._say(
             "connected",
             local=self._socket.getsockname()[:2],
@@ -205,10 +218,11 @@ class _Child:
         elif phase == "sending" and self._job.cell.side == "server":
             with self._connection.cursor() as cursor:
                 cursor.copy_expert(_sql.STREAM, self._stream)
-        elif phase == "idle" and self._job.cell.side == "client":
-            self._await_error()
         elif self._connection:
             self._execute(_sql.WORK)
+            self._say("idle")
+            if phase == "idle" and self._job.cell.side == "client":
+                self._await_error()
 
     def _execute(self, statement: str, parameters: t.Sequence[t.Any] = ()) -> None:
         with self._connection.cursor() as cursor:
@@ -265,7 +279,7 @@ class _Child:
             _cut.deafen(connection)
 
     def _heal(self, after: float = 0.0) -> None:
-        time.sleep(after)  # here, where nothing else delays it
+        select.select([self._channel], [], [], after)  # here, where nothing delays it but the end of the drill
         if self._job.cell.fault == "slow_reader":
             self._stream.paused = False
         elif self._job.link:

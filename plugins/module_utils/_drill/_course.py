@@ -88,9 +88,7 @@ class Course:
     def _arrive(self) -> Script:
         deadline = time.monotonic() + _ARRIVE_SECONDS
         yield from self._reach(lambda sample: "ready" in self._events, deadline)
-        if self.client.job.link:
-            self.client.job.link.connect(self.client.pid)
-        self.client.tell("connect")
+        self.client.connect()
         yield from self._reach(lambda sample: "connected" in self._events, deadline)
         self.session = self._events["connected"]
         self.expected = self._expect(self.session)
@@ -134,7 +132,9 @@ class Course:
             return state == "active"
         if phase == "sending" and self.cell.side == "server":
             return "reading" in self._events
-        return state == ("idle in transaction" if phase == "idle_in_transaction" else "idle")
+        if phase == "idle_in_transaction":
+            return state == "idle in transaction"
+        return state == "idle" and "idle" in self._events
 
     def _die(self) -> Script:
         """The server has to get rid of the session."""

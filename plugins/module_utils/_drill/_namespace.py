@@ -65,6 +65,7 @@ def leave() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
+    _ip("link", "set", "lo", "up")
 
 
 def only_one() -> socket.socket:

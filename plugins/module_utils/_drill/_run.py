@@ -13,7 +13,7 @@ import socket
 import time
 import typing as t
 
-from .. import _in_force, _kernel, _login, _promises, _signals
+from .. import _duration, _in_force, _kernel, _login, _promises, _signals
 from .._database import Database
 from .._errors import Failure
 from . import _cells, _cut, _namespace, _sql
@@ -23,7 +23,7 @@ from ._course import Course, Sample
 from ._log import Log
 
 _SAMPLE_SECONDS = 0.1
-#: Beyond the patience, for logging in, for outages and for tidying up.
+#: Beyond the patience and the outages, for logging in and for tidying up.
 _SPARE_SECONDS = 90.0
 #: A session may seem this much older than its login, by clocks that run apart.
 _CLOCKS_SECONDS = 1.0
@@ -100,6 +100,7 @@ class _Drill:
         self._notes: list[str] = []
         self._local = False
         self._os = _promises.OsValues()
+        database.lift_timeouts()
         self._own = database.own_session()
         self._snapshot = database.snapshot([*_promises.SETTINGS])
         self._host, self._port = self._target(login)
@@ -107,7 +108,6 @@ class _Drill:
 
     def run(self, cells: list[Cell], check_mode: bool) -> Row:
         database, wish = self._database, self._wish
-        database.lift_timeouts()
         for lock in (_sql.OWNER_LOCK, _sql.WAIT_LOCK):
             database.ask("taking the drill's lock", _sql.LOCK, {"lock": lock, "number": self._number})
         self._end(database.ask("looking for leftovers", _sql.LEFT_BEHIND, {"name": _sql.NAME, "lock": _sql.OWNER_LOCK}))
@@ -117,7 +117,7 @@ class _Drill:
             rows = [self._row(cell, self._expect(cell, session)) for cell in cells]
             return self._result(session, rows, None)
         log = Log(database, wish.log_file, self._local)
-        courses = [self._course(cell, index, session) for index, cell in enumerate(cells)]
+        courses = [self._course(cell, index, session) for index, cell in enumerate(cells, 1)]
         self._watch(courses)
         rows = [self._judged(course, session, log) for course in courses]
         return self._result(session, rows, log)
@@ -156,7 +156,10 @@ class _Drill:
 
     def _job(self, cell: Cell, link: _namespace.Link | None = None) -> Job:
         conninfo = {**self._conninfo, "host": link.host_address} if link else self._conninfo
-        return Job(cell, conninfo, self._number, self._wish.patience + _SPARE_SECONDS, self._local, link)
+        # An outage of one's own length goes on for up to two more until the session has answered.
+        outage = max(self._wish.outage or 0.0, self._wish.pause or 0.0)
+        lifetime = min(self._wish.patience + 3 * outage + _SPARE_SECONDS, _duration.LONGEST / 1000)
+        return Job(cell, conninfo, self._number, lifetime, self._local, link)
 
     def _probe(self) -> Event:
         """One connection that shows whether a drill can work here at all; what it says of itself and the server."""
@@ -193,7 +196,7 @@ class _Drill:
 
     def _try_cut(self) -> Event:
         """What the session of a client says that was cut for a moment, to see whether nothing arrives then."""
-        client = self._start(self._job(_PROBE))
+        client = self._start(self._job(_PROBE, self._link(0)))
         events: dict[str, Event] = {}
 
         def await_event(name: str, patience: float) -> bool:
@@ -204,15 +207,17 @@ class _Drill:
                 time.sleep(0.005)
             return name in events
 
-        await_event("ready", 10)
-        client.tell("connect")
+        if await_event("ready", 10):
+            client.connect()
         if not await_event("connected", 2 * self._conninfo["connect_timeout"]):
             found = events.get("error", {}).get("found", "no connection came about")
             raise Failure(
                 "login_failed",
-                f"logging in over TCP to {self._host}, port {self._port}, as {self._conninfo['user']}",
+                f"logging in over TCP to {client.job.conninfo['host']}, port {self._port}, as {self._conninfo['user']}",
                 found,
-                "Give login_host and a login that works over TCP; a role without any privilege will do.",
+                "Let pg_hba.conf admit 192.0.2.0/24, listen_addresses be *, and a firewall let it in."
+                if client.job.link
+                else "Give login_host and a login that works over TCP; a role without any privilege will do.",
             )
         session = events["connected"]
         self._local = (session["client_addr"], session["client_port"]) in self._sockets()
@@ -238,12 +243,14 @@ class _Drill:
         self._clients.append(Client(job))
         return self._clients[-1]
 
+    def _link(self, index: int) -> _namespace.Link | None:
+        return _namespace.link(self._number, index) if self._wish.method == "namespace" else None
+
     def _course(self, cell: Cell, index: int, probe: Event) -> Course:
         wish = self._wish
-        link = _namespace.link(self._number, index) if wish.method == "namespace" else None
         length = wish.outage if cell.fault == "short_outage" else wish.pause
         return Course(
-            self._start(self._job(cell, link)),
+            self._start(self._job(cell, self._link(index))),
             lambda session: self._expect(cell, session if "settings" in session else probe),
             wish.patience,
             length,

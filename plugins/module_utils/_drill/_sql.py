@@ -23,10 +23,11 @@ SESSION = """
         'sources', (SELECT json_object_agg(name, source) FROM pg_settings WHERE name = ANY(%(names)s)))
     FROM pg_stat_activity WHERE pid = pg_backend_pid()
 """
-#: Ends a session of the drill that nobody is left to end. Timeouts that are set already are left alone.
+#: Ends a session of the drill that nobody is left to end. Timeouts that are set already are left alone, for promises
+#: count on them, unless the session is to survive.
 LIMIT_LIFE = """
     SELECT json_agg(set_config(name, CASE name WHEN 'lock_timeout' THEN '0' ELSE %(lifetime)s END, false))
-    FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout') OR setting = '0' AND name IN
+    FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout') OR (%(survive)s OR setting = '0') AND name IN
         ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
 """
 #: The sessions of this drill.
@@ -43,11 +44,12 @@ LEFT_BEHIND = """
             AND objid = ('x' || right(application_name, 8))::bit(32)::bigint::oid)
 """
 LOCK = "SELECT to_json(pg_try_advisory_lock(%(lock)s, %(number)s))"
-#: Connections that can still be opened by those who are no superuser.
+#: Connections that can still be opened by those who are no superuser. The type of others' is not for everybody.
 FREE_CONNECTIONS = """
     SELECT to_json(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
         - coalesce(current_setting('reserved_connections', true)::int, 0)
-        - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'))
+        - (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND usesysid IS NOT NULL
+            AND coalesce(backend_type, 'client backend') = 'client backend'))
 """
 LOGGING = """
     SELECT json_build_object(
