@@ -145,12 +145,12 @@ def _title(report: Result) -> str:
 def _texts(root: ElementTree.Element, report: Result) -> None:
     """What a screen reader says instead of the picture."""
     _add(root, "title", "", f"{_title(report)}: {report['host']}")
-    cells = [f"{words.name(cell['phase'])}, {words.name(cell['fault'])}: {cell['text']}" for cell in _after(report)]
+    cells = [_told(cell) for cell in report["after"]["cells"]]
     _add(root, "desc", "", f"{words.count([report['after']])}. {'; '.join(cells)}.")
 
 
-def _after(report: Result) -> list[Cell]:
-    return t.cast("list[Cell]", report["after"]["cells"])
+def _told(cell: Cell) -> str:
+    return f"{words.name(cell['phase'])}, {words.name(cell['fault'])}: {cell['text']}"
 
 
 def _heading(root: ElementTree.Element, report: Result, runs: list[tuple[str, Run]]) -> int:
@@ -196,8 +196,7 @@ def _parts(root: ElementTree.Element, runs: list[tuple[str, Run]], axis: Scale, 
 def _row(root: ElementTree.Element, cell: Cell, runs: list[tuple[str, Run]], axis: Scale, y: int, *, name: bool) -> int:
     """One phase and fault, a lane for each run; where the next begins."""
     group = _add(root, "g", "cell")
-    told = f"{words.name(cell['phase'])}, {words.name(cell['fault'])}: {cell['text']}"
-    _add(group, "title", "", ". ".join(filter(None, [told, *cell["reasons"], cell["log"]])))
+    _add(group, "title", "", ". ".join(filter(None, [_told(cell), *cell["reasons"], cell["log"]])))
     middle = y + LANE * len(runs) // 2 + 4
     if name:
         _add(group, "text", "", words.name(cell["phase"]), x=PHASE, y=middle)
@@ -271,10 +270,10 @@ def _legend(root: ElementTree.Element, y: int) -> int:
     """What the shapes mean; the height of the picture."""
     group = _add(root, "g", "after")
     columns = (PHASE, 244, 520, 844)
-    bar, dot, arrow, cross = columns
-    _bar(group, "bar", bar, bar + 20, y - 4)
-    _bar(group, "late", bar + 20, bar + 30, y - 4)
-    _add(group, "line", "line", x1=bar + 20, x2=bar + 20, y1=y - 11, y2=y + 3)
+    promise, dot, arrow, cross = columns
+    _bar(group, "bar", promise, promise + 20, y - 4)
+    _bar(group, "late", promise + 20, promise + 30, y - 4)
+    _add(group, "line", "line", x1=promise + 20, x2=promise + 20, y1=y - 11, y2=y + 3)
     _add(group, "circle", "dot", cx=dot + 22, cy=y - 4, r=DOT)
     _add(group, "path", "line", d=_arrow(arrow + 10, y - 4))
     _add(group, "circle", "line open", cx=arrow + 10, cy=y - 4, r=DOT)

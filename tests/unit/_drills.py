@@ -75,8 +75,9 @@ def cells(settings: dict[str, int]) -> list[Result]:
     ]
 
 
-def drilled(settings: dict[str, int] = HARDENED, some: list[Result] | None = None, **more: t.Any) -> Result:
+def drilled(settings: dict[str, int] | None = None, some: list[Result] | None = None, **more: t.Any) -> Result:
     """A result; *some* are its cells, if not all of them."""
+    settings = settings or HARDENED
     return {
         "changed": False,
         "side": "server",
@@ -101,7 +102,7 @@ def drilled(settings: dict[str, int] = HARDENED, some: list[Result] | None = Non
     }
 
 
-def only_checked(settings: dict[str, int] = HARDENED) -> Result:
+def only_checked() -> Result:
     """What check mode gives: promises alone."""
     nothing = {"outcome": None, "verdict": None, "measured": None, "lasted": None, "log": None, "reasons": []}
-    return drilled(settings, [{**cell, **nothing} for cell in cells(settings)])
+    return drilled(HARDENED, [{**cell, **nothing} for cell in cells(HARDENED)])

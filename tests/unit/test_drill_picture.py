@@ -70,15 +70,17 @@ def test_each_cell_has_its_bar_its_line_and_its_dot_where_the_seconds_are(before
     for kind, run in (("after", AFTER), ("before", before)) if before else (("after", AFTER),):
         for group, cell in zip(groups, run["cells"], strict=True):
             lane = only(group, kind)
-            bar = having(lane, "bar")[0]
-            assert number(bar, "x") == x(0)
+            promised = having(lane, "bar")[0]
+            assert number(promised, "x") == x(0)
             if cell["promised"] is None:
-                assert number(bar, "x") + number(bar, "width") > x(120)  # with its arrow, to the end
+                assert number(promised, "x") + number(promised, "width") > x(120)  # with its arrow, to the end
                 assert not having(lane, "promise")
             else:
                 line, late = only(lane, "promise"), only(lane, "late")
                 assert number(line, "x1") == number(line, "x2") == pytest.approx(x(cell["promised"]), abs=PIXELS)
-                assert number(bar, "x") + number(bar, "width") == pytest.approx(number(line, "x1"), abs=PIXELS)
+                assert number(promised, "x") + number(promised, "width") == pytest.approx(
+                    number(line, "x1"), abs=PIXELS
+                )
                 assert number(late, "x") + number(late, "width") == pytest.approx(x(cell["bound"]), abs=PIXELS)
             still = cell["outcome"] == "still_there"
             dot = only(lane, "open" if still else "dot")
