@@ -136,7 +136,7 @@ def show_kernel(cluster: Cluster, when: str) -> None:
 
 def plain(text: str) -> str:
     """What ansible-playbook prints, without the lines that say nothing here."""
-    noise = ("PLAY ", "TASK ", "ok: [", "changed: [", "demo  ")
+    noise = ("PLAY ", "TASK ", "ok: [", "changed: [", "skipping: [", "demo  ")
     lines = [line for line in text.splitlines() if not line.startswith(noise)]
     while lines and not lines[0].strip():
         lines.pop(0)

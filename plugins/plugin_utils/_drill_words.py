@@ -22,6 +22,7 @@ VERDICTS = {
     "broken": "BROKEN",
     "beyond_patience": "beyond patience",
     "not_promised": "not promised",
+    "not_possible": "not possible",
     None: "",
 }
 
@@ -115,6 +116,7 @@ def count(results: t.Iterable[Result]) -> str:
     parts = [f"{verdicts['kept']} kept", f"{verdicts['broken']} broken"]
     if verdicts["beyond_patience"]:
         parts.append(f"{verdicts['beyond_patience']} beyond the patience{of}")
-    if verdicts["not_promised"]:
-        parts.append(f"{verdicts['not_promised']} not promised")
+    parts += [
+        f"{verdicts[verdict]} {VERDICTS[verdict]}" for verdict in ("not_promised", "not_possible") if verdicts[verdict]
+    ]
     return ", ".join(parts)
