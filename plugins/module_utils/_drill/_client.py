@@ -68,7 +68,7 @@ class Client:
         """Have it log in, once it is ready."""
         if self.job.link:
             # The network is to outlive the process: one that has forgotten a flow still answers, with RST.
-            self._held.enter_context(open(f"/proc/{self.pid}/ns/net", "rb"))
+            self._held.callback(os.close, os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY))
             self.job.link.connect(self.pid)
         self.tell("connect")
 
@@ -267,6 +267,9 @@ class _Child:
 
     def _break(self, connection: socket.socket) -> None:
         fault = self._job.cell.fault
+        if self._job.cell.side == "server":
+            # A client that is gone probes nobody. This one, deaf, would give up by its own probes and send an RST.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
         if fault == "slow_reader":
             self._stream.paused = True
         elif fault == "path_forgot_flow":
