@@ -281,8 +281,9 @@ class _Child:
         else:
             _cut.deafen(connection)
 
-    def _heal(self, after: float = 0.0) -> None:
-        select.select([self._channel], [], [], after)  # here, where nothing delays it but the end of the drill
+    def _heal(self, at: float = 0.0) -> None:
+        # Waited for here, where nothing delays it; only the end of the drill cuts it short.
+        select.select([self._channel], [], [], max(0.0, at - time.monotonic()))
         if self._job.cell.fault == "slow_reader":
             self._stream.paused = False
         elif self._job.link:

@@ -187,7 +187,7 @@ class Course:
         if by_probes and idle < self._patience / 2:
             yield from self._pause(idle - _SETTLE_SECONDS - _BEFORE_PROBE_SECONDS)
         since = yield from self._fault()
-        self.client.tell("heal", length)
+        self.client.tell("heal", since + length)
         while "healed" not in self._events and self.client.pid:
             yield
         lasted = self._events.get("healed", {}).get("at", time.monotonic()) - since
