@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -104,7 +105,14 @@ def connections(cluster: Cluster) -> int:
 class Running:
     """A drill that goes on beside the test."""
 
-    def __init__(self, cluster: Cluster, *, unprivileged: bool = False, **options: t.Any) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        unprivileged: bool = False,
+        environment: t.Mapping[str, str] | None = None,
+        **options: t.Any,
+    ) -> None:
         self.cluster = cluster
         #: What it wrote, and the capabilities it had if it is *unprivileged*.
         self.output, self.capabilities = "", dict[str, int]()
@@ -118,6 +126,7 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
         assert self.process.stdin
         self.process.stdin.write(module_input(_arguments(cluster, options)))
@@ -237,6 +246,20 @@ def await_nothing(cluster: Cluster, patience: float) -> None:
     while (found := left(cluster)) != NOTHING:
         assert time.monotonic() < deadline, found
         time.sleep(0.05)
+
+
+def processes(cluster: Cluster) -> set[int]:
+    """Processes in the network of the server that are neither its own nor those that hold the namespace open."""
+    network = os.readlink(f"/proc/{cluster.namespace.pid}/ns/net")
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/ns/net"):
+        with contextlib.suppress(OSError):  # it has ended
+            if os.readlink(path) == network:
+                found.add(int(path.parts[2]))
+    own = {cluster.namespace.pid, *descendants(cluster.namespace.pid)}
+    if cluster.running:
+        own |= {cluster.postmaster_pid, *descendants(cluster.postmaster_pid)}
+    return found - own
 
 
 def _unknown_sockets(cluster: Cluster) -> list[tuple[str, int]]:

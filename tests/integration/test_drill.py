@@ -73,7 +73,7 @@ def test_every_promise_of_a_server_is_kept(cluster: Cluster, major: int) -> None
             assert row["text"].endswith("nothing would end it")
         elif row["fault"] in ("short_outage", "slow_reader"):
             assert (row["outcome"], row["measured"]) == ("survived", None)
-            assert 0.5 < row["lasted"] / row["promised"] <= 1
+            assert 0.4 < row["lasted"] / row["promised"] <= 1
         else:
             assert row["outcome"] == "gone"
             assert 0 <= row["measured"] <= row["bound"] + result["tolerance"] + 0.5
@@ -215,8 +215,7 @@ def test_nobody_without_any_capability_can_drill(new_cluster: NewCluster, tls: b
     cluster = new_cluster(15, tls=tls, conf=_drill.conf(), hba=["local all all trust", f"{kind} all all all trust"])
     cluster.query("CREATE ROLE plain LOGIN")
     elsewhere = "198.51.100.7"
-    script = f"ip link add outside type dummy; ip address add {elsewhere}/24 dev outside; ip link set outside up"
-    cluster.run(["sh", "-ec", script], check=True)
+    cluster.run(["ip", "address", "add", f"{elsewhere}/32", "dev", "lo"], check=True)
     options = {"login_user": "plain", "ssl_mode": "require" if tls else "disable"}
     phases = ["idle", "executing", "sending"]
     drills = {

@@ -284,13 +284,16 @@ class _Child:
     def _heal(self, at: float = 0.0) -> None:
         # Waited for here, where nothing delays it; only the end of the drill cuts it short.
         select.select([self._channel], [], [], max(0.0, at - time.monotonic()))
+        self._mend()
+        self._say("healed")
+
+    def _mend(self) -> None:
         if self._job.cell.fault == "slow_reader":
             self._stream.paused = False
         elif self._job.link:
             self._job.link.up()
         elif self._socket:
             _cut.heal(self._socket)
-        self._say("healed")
 
     def _use(self) -> None:
         """Find out whether the session still works; the answer is the event ``answered`` or ``error``."""
@@ -307,8 +310,7 @@ class _Child:
         self._say("answered")
 
     def _end(self) -> None:
-        if self._socket and self._job.cell.fault != "slow_reader":
-            _cut.heal(self._socket)
+        self._mend()  # so that the goodbye arrives
         if self._connection and not self._connection.isexecuting() and self._job.cell.phase in ("idle", "probe"):
             self._connection.close()  # with a goodbye, lest the server count the session as abandoned
         os._exit(0)
