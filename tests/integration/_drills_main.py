@@ -44,12 +44,12 @@ def main() -> None:
                 signal.setitimer(signal.ITIMER_REAL, plan["after"])
             result = _run.run(login, _run.Wish(**plan["wish"]), False)
         except Failure as failure:
-            return failure.code
+            return "interrupted" if failure.code == "interrupted" else str(failure)
         except Interrupted:
             return "interrupted"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        return sorted(row["verdict"] for row in result["cells"])
+        return [{key: row[key] for key in ("phase", "fault", "verdict", "text")} for row in result["cells"]]
 
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGALRM, lambda *_arguments: os.kill(os.getpid(), signal.SIGTERM))

@@ -27,8 +27,6 @@ Event = t.Dict[str, t.Any]
 _REPLY_SECONDS = 0.5
 #: Read at this pace a stream keeps its window open without keeping a processor busy.
 _ROWS_AT_ONCE, _REST_SECONDS = 64, 0.01
-#: More than fits into the buffers of both kernels: who reads on for so long is read to.
-_BYTES_OF_PROOF = 48 * 1024 * 1024
 #: The kernel's own numbers where Python has no name for them.
 _TCP_USER_TIMEOUT = 18
 
@@ -134,7 +132,7 @@ class _Child:
         self._lock = threading.Lock()
         self._connection: t.Any = None
         self._socket: socket.socket | None = None
-        self._stream = _Stream(lambda: self._say("reading"), lambda: self._say("answered"))
+        self._stream = _Stream(lambda: self._say("reading"))
 
     def obey(self) -> None:
         commands: dict[str, t.Callable[..., None]] = {
@@ -149,9 +147,8 @@ class _Child:
             _namespace.leave()
         self._say("ready")
         while True:
-            command = _channel.read(self._channel)
-            if command is None:
-                return
+            # Of a drill that was killed there is nothing more to read.
+            command = _channel.read(self._channel) or {"do": "end", "arguments": []}
             try:
                 commands[command["do"]](*command["arguments"])
             except Exception as error:
@@ -164,7 +161,7 @@ class _Child:
     def _report(self, error: Exception) -> None:
         found = error.found if isinstance(error, Failure) else " ".join(str(error).split()) or type(error).__name__
         with contextlib.suppress(OSError):
-            self._say("error", found=found)
+            self._say("error", found=found, sqlstate=getattr(error, "pgcode", None))
 
     def _aside(self, action: t.Callable[[], None]) -> None:
         def run() -> None:
@@ -297,10 +294,8 @@ class _Child:
 
     def _use(self) -> None:
         """Find out whether the session still works; the answer is the event ``answered`` or ``error``."""
-        phase = self._job.cell.phase
-        if phase == "sending":
-            self._stream.prove()
-        elif phase == "executing":
+        if self._job.cell.phase in ("executing", "sending"):
+            self._stream.hurry = True
             self._connection.cancel()  # its error message has to arrive through this very session
         else:
             self._aside(self._work)
@@ -310,36 +305,29 @@ class _Child:
         self._say("answered")
 
     def _end(self) -> None:
-        self._mend()  # so that the goodbye arrives
-        if self._connection and not self._connection.isexecuting() and self._job.cell.phase in ("idle", "probe"):
-            self._connection.close()  # with a goodbye, lest the server count the session as abandoned
-        os._exit(0)
+        try:
+            self._mend()  # so that the goodbye arrives
+            if self._connection and not self._connection.isexecuting() and self._job.cell.phase in ("idle", "probe"):
+                self._connection.close()  # with a goodbye, lest the server count the session as abandoned
+        finally:
+            os._exit(0)
 
 
 class _Stream:
     """What a result is copied into."""
 
-    def __init__(self, reading: t.Callable[[], None], proved: t.Callable[[], None]) -> None:
-        self.paused = False
-        self._rows = self._bytes = 0
-        self._goal: int | None = None
-        self._reading, self._proved = reading, proved
-
-    def prove(self) -> None:
-        """Read as fast as it comes, and say when more has come than can have been under way."""
-        self._goal = self._bytes + _BYTES_OF_PROOF
+    def __init__(self, reading: t.Callable[[], None]) -> None:
+        self.paused = self.hurry = False
+        self._rows = 0
+        self._reading = reading
 
     def write(self, data: bytes) -> None:
         """Takes a row."""
         self._rows += 1
-        self._bytes += len(data)
         if self._rows == _ROWS_AT_ONCE:
             self._reading()
-        if self._goal is None and self._rows % _ROWS_AT_ONCE == 0:
+        if not self.hurry and self._rows % _ROWS_AT_ONCE == 0:
             time.sleep(_REST_SECONDS)
-        elif self._goal is not None and self._bytes >= self._goal:
-            self._goal = None
-            self._proved()
         while self.paused:
             time.sleep(_REST_SECONDS)
 

@@ -25,6 +25,7 @@ _ARRIVE_SECONDS = 30.0
 _SETTLE_SECONDS = 0.3
 #: Seconds beyond the last retransmission that a session may take to show that it has survived.
 _ANSWER_SECONDS = 5.0
+_QUERY_CANCELED = "57014"
 #: An outage that is to catch the first keepalive probe begins so long before that is due.
 _BEFORE_PROBE_SECONDS = 0.3
 
@@ -209,10 +210,8 @@ class Course:
                 return
 
     def _was_cancelled(self) -> bool:
-        """In phase executing the proof of life is an error message of the server's, which came through the session."""
-        return self.cell.phase == "executing" and "canceling statement due to user request" in self._events.get(
-            "error", {}
-        ).get("found", "")
+        """The proof of life of a busy session is an error message of the server's, which came through it."""
+        return self._events.get("error", {}).get("sqlstate") == _QUERY_CANCELED
 
     def _fault(self) -> t.Generator[None, Sample, float]:
         self.client.tell("fault")
