@@ -47,7 +47,7 @@ STAGES = [
     Stage("changelog", "docs", ["antsibull-changelog", "lint"]),
     Stage("build", "build", [PYTHON, "tools/build.py"]),
     Stage("integration", "integration", [PYTHON, "-m", "pytest", "tests/integration", "-q", "-n", "4"], limit=1500),
-    Stage("molecule", "molecule", [PYTHON, "tools/scenarios.py", "matrix", "profiles", "default"], limit=1500),
+    Stage("molecule", "molecule", [PYTHON, "tools/scenarios.py", "drill", "matrix", "profiles", "default"], limit=1500),
     Stage("readme", "readme", [PYTHON, "tools/readme_commands.py"], limit=600),
 ]
 
