@@ -74,18 +74,18 @@ def test_an_interrupted_drill_tidies_up(
 def test_the_next_drill_removes_what_a_killed_one_left(new_cluster: NewCluster, method: str) -> None:
     # Nothing of the server's own ends a busy backend.
     cluster = new_cluster(15, conf=_drill.conf(client_connection_check_interval="0"), hba=_drill.HBA)
-    phases = ["idle", "executing", "executing_cpu", "lock_wait", "sending"]
+    phases = ["idle", "executing", "lock_wait", "sending"]
     with Running(cluster, method=method, phases=phases, faults=["peer_vanished"], patience="60s") as running:
-        running.await_sessions("query ~ 'pg_sleep|generate_series|advisory_lock'", 4)
+        running.await_sessions("query ~ 'pg_sleep|COPY|advisory_lock'", 3)
         time.sleep(1)  # into the faults
         children = running.children()
-        assert len(children) >= 5
+        assert len(children) >= 4
         running.process.kill()
     deadline = time.monotonic() + SLACK
     while alive := [pid for pid in children if Path("/proc", str(pid)).exists()]:
         assert time.monotonic() < deadline, alive
     left = _drill.left(cluster)
-    assert len(left["sessions"]) >= 2  # those that the kernel's goodbye does not wake
+    assert [query for _pid, _state, query in left["sessions"] if "pg_sleep" in query]  # no goodbye wakes it
     # Somebody else's sessions only have a similar name.
     names = ("pgharden drill", "pgharden drill x", "pgharden drill 0123456", "my pgharden drill 01234567")
     others = [cluster.session(application_name=name) for name in names]
@@ -112,9 +112,8 @@ def test_what_a_killed_drill_left_ends_by_itself(cluster: Cluster) -> None:
 
 @one_major
 def test_a_server_that_goes_down_under_it(cluster: Cluster) -> None:
-    _drill.configure(cluster)
     with Running(cluster, patience="60s") as running:
-        running.await_sessions("query ~ 'pg_sleep|COPY|^SELECT 1'", 8)
+        running.await_sessions("query ~ 'pg_sleep|COPY|^SELECT 1'", 6)
         children = running.children()
         cluster.stop("immediate")
         began = time.monotonic()
@@ -135,15 +134,16 @@ def test_two_hundred_busy_clients_do_not_notice(new_cluster: NewCluster) -> None
     target = ["-h", cluster.host, "-p", str(cluster.port), "-U", cluster.superuser, "postgres"]
     subprocess.run(cluster._as_server(bench, "-i", "-q", *target), check=True, capture_output=True)
     # At a pace that leaves this machine something to do besides.
-    load = cluster._as_server(bench, "-n", "-c", "200", "-j", "2", "-T", "14", "-R", "300", *target)
+    load = cluster._as_server(bench, "-n", "-c", "200", "-j", "2", "-T", "20", "-R", "300", *target)
     with subprocess.Popen(load, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/") as process:
         deadline = time.monotonic() + 30
         count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'"
         while cluster.query(count) != [(200,)]:
             assert time.monotonic() < deadline
-        found = kept(drill(cluster))
-        assert len(found) == 19
-        assert cluster.query(count) == [(200,)]  # they were there all the time
+        with Running(cluster) as running:
+            running.await_sessions("query ~ 'pg_sleep|COPY'", 4)
+            assert cluster.query(count) == [(200,)]
+            assert len(kept(running.result())) == 19
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "aborted" not in errors
@@ -183,14 +183,13 @@ def _lanes() -> list[list[dict[str, t.Any]]]:
     """200 plans in sixteen processes: only one of them has namespaces, since these exclude each other."""
     chance = random.Random(1)
     wishes: list[dict[str, t.Any]] = [
-        {"phases": ["idle", "executing"], "faults": ["process_died"]},
-        {"phases": ["sending", "lock_wait"], "faults": ["peer_vanished"]},
-        {"phases": ["idle_in_transaction", "authenticating"], "faults": ["peer_vanished"]},
+        {"phases": ["executing"], "faults": ["process_died"]},
+        {"phases": ["sending", "authenticating"], "faults": ["peer_vanished"]},
+        {"phases": ["idle_in_transaction"], "faults": ["peer_vanished"]},
         {"phases": ["idle", "sending"], "faults": ["short_outage"]},
         {"phases": ["idle_unacknowledged"], "faults": ["peer_vanished"]},
-        {"side": "client", "phases": ["idle", "waiting"]},
-        {"side": "client", "phases": ["sending", "connecting"]},
-        {"phases": ["executing"], "faults": ["peer_vanished", "short_outage"]},
+        {"side": "client", "phases": ["waiting", "connecting"]},
+        {"phases": ["lock_wait"], "faults": ["peer_vanished"]},
     ]
     ends: list[dict[str, t.Any]] = [{}, {"signal": "TERM"}, {}, {"signal": "KILL"}, {}]
     lanes = []

@@ -244,11 +244,11 @@ class _Child:
 
     def _fault(self) -> None:
         cell = self._job.cell
-        due = began = time.monotonic()
+        due = 0.0
         if cell.phase == "connecting":
             self._aside(lambda: self._black_hole.connect(self._job.conninfo))
         elif cell.phase == "idle_unacknowledged":
-            due = began + _REPLY_SECONDS
+            due = time.monotonic() + _REPLY_SECONDS
             self._aside(lambda: self._execute(_sql.SLEEP, (_REPLY_SECONDS,)))
             time.sleep(_REPLY_SECONDS / 2)  # the statement has to leave before the cut, the reply after it
             self._break(t.cast(socket.socket, self._socket))
@@ -256,7 +256,8 @@ class _Child:
             self._aside(self._await_end)
         else:
             self._break(t.cast(socket.socket, self._socket))
-        self._say("fault", since=due)
+        # Not before it was done: taking a link down starts a program, for which a busy host may need a while.
+        self._say("fault", since=max(due, time.monotonic()))
         if cell.fault == "path_forgot_flow":
             os._exit(0)
         if cell.side == "client" and cell.phase == "sending":
