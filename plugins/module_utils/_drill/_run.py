@@ -173,7 +173,8 @@ class _Drill:
                 "another server answers there than the one that is logged in to",
                 "Correct target_host, or login_host and login_port.",
             )
-        if session["client_addr"] is None or session["age"] > elapsed + _CLOCKS_SECONDS:
+        shared = session["pid"] == self._database.ask("asking for the process", _sql.PID)
+        if shared or session["client_addr"] is None or session["age"] > elapsed + _CLOCKS_SECONDS:
             raise Failure(
                 "pooler_in_between",
                 f"a drill at {self._host}, port {self._port}",

@@ -43,6 +43,7 @@ LEFT_BEHIND = """
         AND NOT EXISTS (SELECT FROM pg_locks l WHERE locktype = 'advisory' AND granted AND classid = %(lock)s
             AND objid = ('x' || right(application_name, 8))::bit(32)::bigint::oid)
 """
+PID = "SELECT to_json(pg_backend_pid())"
 LOCK = "SELECT to_json(pg_try_advisory_lock(%(lock)s, %(number)s))"
 #: Connections that can still be opened by those who are no superuser. The type of others' is not for everybody.
 FREE_CONNECTIONS = """
