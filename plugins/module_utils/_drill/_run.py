@@ -18,7 +18,8 @@ from .._database import Database
 from .._errors import Failure
 from . import _cells, _cut, _namespace, _sql
 from ._cells import Cell, Expected
-from ._client import Client, Event, Job
+from ._child import Job
+from ._client import Client, Event
 from ._course import Course, Sample
 from ._log import Log
 
