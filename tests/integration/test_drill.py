@@ -388,6 +388,18 @@ def test_a_dry_run_says_what_is_promised_and_cuts_only_a_probe(cluster: Cluster)
 
 
 @one_major
+def test_a_host_that_probes_sooner_than_the_server(cluster: Cluster) -> None:
+    """On a hardened host the drill's own sockets have its sysctls too; not they are to end the session."""
+    for name, value in (("time", 1), ("intvl", 1), ("probes", 1)):
+        cluster.set_sysctl(f"net.ipv4.tcp_keepalive_{name}", value)
+    _drill.configure(cluster)
+    row = kept(drill(cluster, phases=["idle"], faults=["peer_vanished"]))["idle x peer_vanished"]
+    # an RST of the client would say "reset by peer", after 2 s
+    assert "could not receive data from client: Connection timed out" in row["log"]
+    assert row["measured"] > 3
+
+
+@one_major
 def test_values_of_the_role_are_what_the_promise_is_made_of(cluster: Cluster) -> None:
     _drill.configure(cluster)
     cluster.query("CREATE ROLE quick LOGIN")
