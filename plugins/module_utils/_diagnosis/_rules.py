@@ -1,0 +1,447 @@
+# Copyright (c) 2026 pgharden maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules, a pure room: what each piece of evidence says for and against each cause.
+
+The texts of a log and the signatures of a capture were provoked one by one; docs/causes.md has them.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._causes import device
+from ._facts import Flow, LogEvent, Loss
+
+
+class Clue(t.NamedTuple):
+    """*weight* from -1 (rules the cause out) to 1 (proves it)."""
+
+    cause: str
+    weight: float
+    text: str
+
+
+class Surroundings(t.NamedTuple):
+    """What a loss did not happen alone in: the server's own events, the captures' sides, the losses of that moment.
+
+    *beside* counts the losses within a few seconds of each time: of the same client address, and of others.
+    """
+
+    world: t.Sequence[LogEvent] = ()
+    sides: frozenset[str] = frozenset()
+    beside: t.Callable[[Loss], tuple[int, int]] = lambda loss: (0, 0)
+
+
+#: The same event at two clocks, or a server that takes its time.
+_MOMENT = 10.0
+#: Silence of at least so many seconds may have made a device forget a flow; shorter limits are unusual.
+_LONG = 3.0
+#: A packet of this size is what a path with a small MTU drops.
+_LARGE = 1000
+
+_SURE, _LIKELY, _MAYBE, _RATHER_NOT = 0.97, 0.8, 0.5, 0.2
+
+_SILENT = (
+    ("client_vanished", 0.5, "keepalive or tcp_user_timeout expired: nothing came from the client any more"),
+    ("middlebox_forgot_flow", 0.35, "a device that drops the packets of a forgotten flow looks the same to the server"),
+    ("keepalive_probes_filtered", _RATHER_NOT, "a device that drops keepalive probes looks the same to the server"),
+    ("one_way_loss", 0.1, "a path that works in one direction only looks the same to the server"),
+    ("outage_outlasted_timers", 0.1, "an outage that has ended since looks the same to the server"),
+)
+_CLIENT_GONE_BUSY = (
+    ("client_exited", _MAYBE, "the connection was gone while the server worked for it"),
+    ("client_vanished", 0.4, "the connection was gone while the server worked for it"),
+    ("middlebox_forgot_flow", 0.15, "the connection was gone while the server worked for it"),
+)
+#: By kind of line.
+_LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
+    "receive_timed_out": _SILENT,
+    "send_timed_out": (
+        (
+            "client_vanished",
+            _MAYBE,
+            "what was sent was never acknowledged until tcp_user_timeout, or retransmission, ended",
+        ),
+        ("slow_reader_cut", 0.4, "a client that is alive but does not read looks the same in the log"),
+        ("middlebox_forgot_flow", _RATHER_NOT, "so does a device that forgot the flow"),
+        ("path_mtu_blackhole", 0.1, "so does a path that swallows large packets"),
+    ),
+    "receive_reset": (
+        ("client_exited", 0.35, "an RST came, as from a client that ended with something unread"),
+        ("middlebox_reset", 0.35, "an RST came, as from a device that forgot the flow"),
+        ("client_rebooted", 0.25, "an RST came, as from a host that does not know the connection"),
+    ),
+    "send_reset": (("client_exited", _LIKELY, "the client was gone while a result was sent to it"),),
+    "send_broken_pipe": (("client_exited", 0.9, "the client closed while a result was sent to it"),),
+    "receive_unreachable": (("client_unreachable", 0.95, "a router answered that the client cannot be reached"),),
+    "send_unreachable": (("client_unreachable", 0.95, "a router answered that the client cannot be reached"),),
+    "receive_aborted": (("socket_destroyed", 0.95, "the socket was aborted on the server's own host"),),
+    "send_aborted": (("socket_destroyed", 0.95, "the socket was aborted on the server's own host"),),
+    "connection_lost": _CLIENT_GONE_BUSY,
+    "eof_in_transaction": (("client_exited", 0.9, "the client closed without a goodbye in an open transaction"),),
+    "eof": (("client_exited", 0.95, "the client closed without a goodbye"),),
+    "protocol_lost": (("client_exited", 0.6, "the client ended in the middle of a COPY"),),
+    "idle_session_timeout": (("idle_session_timeout", _SURE, "the server says so"),),
+    "idle_in_transaction_timeout": (("idle_in_transaction_timeout", _SURE, "the server says so"),),
+    "transaction_timeout": (("transaction_timeout", _SURE, "the server says so"),),
+    "statement_timeout": (("statement_timeout", 0.9, "the server says so"),),
+    "crash_of_another": (
+        ("server_crash", _SURE, "the server ended all sessions because one of its processes crashed"),
+    ),
+    "authentication_timeout": (("authentication_timeout", _SURE, "the server says so"),),
+    "too_many_clients": (("too_many_clients", _SURE, "the server says so"),),
+    "not_postgresql": (("not_postgresql", _SURE, "what came is no start of PostgreSQL's protocol"),),
+    "incomplete_startup": (
+        ("health_check", 0.7, "it closed before it had said anything of use"),
+        ("not_postgresql", _RATHER_NOT, "it closed before it had said anything of use"),
+    ),
+    "walsender_timeout": (("walsender_timeout", _SURE, "the server says so"),),
+    "walreceiver_timeout": (("server_vanished", 0.7, "the primary did not answer within wal_receiver_timeout"),),
+    "tls_error": (("client_exited", _RATHER_NOT, "TLS ended in disorder"),),
+}
+
+
+def clues(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
+    """Everything that speaks for or against some cause of *loss*."""
+    yield from _of_lines(loss, surroundings)
+    for flow in loss.flows:
+        yield from _of_flow(flow, surroundings)
+    yield from _of_several(loss.flows)
+    yield from _of_company(loss, surroundings)
+
+
+# ---- logs
+
+
+def _of_lines(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
+    kinds = [event.kind for event in loss.events]
+    for event in loss.events:
+        where = f"{event.file}:{event.line}: {event.text}"
+        rows = _LINES.get(event.kind, ())
+        if event.kind == "connection_lost" and any(kind.startswith("send_") for kind in kinds):
+            continue  # the line before it says more
+        if event.kind == "receive_reset" and _over_tls(loss):
+            yield Clue("client_exited", 0.75, f"{where} (over TLS a mere FIN without close_notify is logged so)")
+            continue
+        if event.kind.startswith("receive_") and "eof_in_transaction" in kinds:
+            # the second line is only a consequence
+            kinds = [kind for kind in kinds if kind != "eof_in_transaction"]
+        if event.kind == "eof_in_transaction" and any(
+            kind.startswith("receive_") for kind in (e.kind for e in loss.events)
+        ):
+            continue
+        for cause, weight, why in rows:
+            yield Clue(cause, weight, f"{where} ({why})")
+        if event.kind in ("admin_command", "starting_up"):
+            yield from _ended_by_server(event, where, surroundings)
+    if kinds == ["connection_received"]:
+        event = loss.events[0]
+        text = f"{event.file}:{event.line}: {event.text} (opened, and nothing came of it)"
+        yield Clue("health_check", 0.75, text)
+        yield Clue("not_postgresql", _RATHER_NOT, text)
+
+
+def _over_tls(loss: Loss) -> bool:
+    return any(event.kind == "authenticated" and event.detail == "tls" for event in loss.events)
+
+
+def _ended_by_server(event: LogEvent, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
+    """A fast shutdown says the same to a session as pg_terminate_backend; the server's own lines tell."""
+    crash = _near(event, surroundings, "server_process_died", "recovered")
+    shutdown = _near(event, surroundings, "shutdown_request", "shut_down")
+    if crash and event.kind == "starting_up":
+        yield Clue("server_crash", 0.9, f"{where}; {crash}")
+    elif shutdown:
+        yield Clue("server_shutdown", _SURE, f"{where}; {shutdown}")
+    elif event.kind == "admin_command":
+        yield Clue("backend_terminated", 0.9, f"{where} (and no shutdown was asked for at that time)")
+        yield Clue("server_shutdown", 0.1, where)
+    else:
+        yield Clue("server_shutdown", _MAYBE, where)
+        yield Clue("server_crash", 0.3, where)
+
+
+def _near(event: LogEvent, surroundings: Surroundings, *kinds: str) -> str | None:
+    for other in surroundings.world:
+        if other.kind in kinds and (
+            event.time is None or other.time is None or abs(other.time - event.time) <= 6 * _MOMENT
+        ):
+            return f"{other.file}:{other.line}: {other.text}"
+    return None
+
+
+# ---- one capture
+
+
+def _of_flow(flow: Flow, surroundings: Surroundings) -> t.Iterator[Clue]:
+    where = f"{flow.file} ({flow.side})"
+    if not flow.established and flow.syn:
+        yield from _of_attempt(flow, where)
+        return
+    yield from _of_first_bytes(flow, where)
+    if flow.server_message:
+        yield from _of_server_message(flow, where, surroundings)
+    if flow.icmp:
+        yield from _of_icmp(flow, where)
+    if flow.closed_how == "fin":
+        yield from _of_fin(flow, where)
+    elif flow.closed_how == "rst":
+        yield from _of_rst(flow, where)
+    if flow.closed_how != "fin":
+        yield from _of_silence(flow, where)
+
+
+def _of_attempt(flow: Flow, where: str) -> t.Iterator[Clue]:
+    if flow.syn_answer == "rst":
+        yield Clue("connect_refused", 0.95, f"{where}: the SYN was answered with RST")
+    elif flow.syn_answer == "icmp":
+        rejected = any(code.split()[0] in ("3/9", "3/10", "3/13", "1/1") for code in flow.icmp)
+        cause = "connect_rejected_by_firewall" if rejected else "connect_unreachable"
+        if any(code.split()[0] in ("3/3", "1/4") for code in flow.icmp):
+            cause = "connect_rejected_by_firewall"
+        yield Clue(cause, 0.95, f"{where}: the SYN was answered with ICMP {', '.join(flow.icmp)}")
+    elif flow.syn_answer == "accepted":
+        yield Clue("connect_no_answer", 0.6, f"{where}: the SYN was answered, but the answer never got back")
+    else:
+        yield Clue("connect_no_answer", 0.95, f"{where}: {flow.syn_attempts} SYN, and no answer")
+
+
+def _of_first_bytes(flow: Flow, where: str) -> t.Iterator[Clue]:
+    if flow.first_client_bytes in ("http", "other"):
+        yield Clue("not_postgresql", _SURE, f"{where}: the client spoke {flow.first_client_bytes}")
+    elif flow.syn and not flow.data_client and not flow.data_server and flow.closed_by == "client":
+        yield Clue("health_check", _SURE, f"{where}: opened and closed by the client without a byte")
+    elif flow.syn and not flow.data_client and flow.closed_by == "server":
+        yield Clue("authentication_timeout", 0.9, f"{where}: the client sent nothing, and the server closed")
+
+
+_MESSAGES = {
+    "57P05": "idle_session_timeout",
+    "25P03": "idle_in_transaction_timeout",
+    "25P04": "transaction_timeout",
+    "57P02": "server_crash",
+    "57P03": "server_shutdown",
+    "53300": "too_many_clients",
+}
+
+
+def _of_server_message(flow: Flow, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
+    severity, _blank, code = t.cast(str, flow.server_message).partition(" ")
+    if severity not in ("FATAL", "PANIC", "WARNING"):
+        return
+    text = f"{where}: the server's last word was {severity} {code}"
+    if code in _MESSAGES:
+        yield Clue(_MESSAGES[code], 0.95, text)
+    elif code == "57P01":
+        shutdown = severity == "WARNING" or any(event.kind == "shutdown_request" for event in surroundings.world)
+        yield Clue("server_shutdown", 0.9 if shutdown else 0.35, text)
+        if not shutdown:
+            yield Clue("backend_terminated", 0.6, text)
+
+
+def _of_icmp(flow: Flow, where: str) -> t.Iterator[Clue]:
+    text = f"{where}: ICMP {', '.join(flow.icmp)}"
+    if any(code.split()[0] in ("3/4", "2/0") for code in flow.icmp):
+        return  # path MTU discovery at work
+    if flow.closed_how != "fin":
+        cause = "client_unreachable" if flow.side != "client" else "server_vanished"
+        yield Clue(cause, 0.9, text)
+
+
+def _of_fin(flow: Flow, where: str) -> t.Iterator[Clue]:
+    if flow.closed_by == "client":
+        if not flow.data_client and flow.syn:
+            return  # a health check, see above
+        if flow.terminate:
+            yield Clue("normal_close", 0.9 if flow.tls else _SURE, f"{where}: the client said goodbye before its FIN")
+        elif flow.rst_after == "fin":
+            yield Clue("proxy_idle_timeout", 0.7, f"{where}: FIN and RST of the client's side at once, as proxies end")
+            yield Clue("client_exited", 0.3, f"{where}: FIN without a goodbye")
+        else:
+            yield Clue("client_exited", 0.9, f"{where}: the client's FIN came without a goodbye")
+    elif not flow.server_message:
+        text = f"{where}: the server's side closed first"
+        for cause, weight in (
+            ("backend_terminated", 0.3),
+            ("server_shutdown", 0.3),
+            ("idle_session_timeout", 0.3),
+            ("server_crash", 0.25),
+            ("pooler_closed", 0.25),
+            ("proxy_idle_timeout", 0.2),
+        ):
+            yield Clue(cause, weight, text)
+
+
+def _of_rst(flow: Flow, where: str) -> t.Iterator[Clue]:
+    quiet = flow.silence.seconds
+    after = f"{where}: RST after {quiet:.1f} s of silence"
+    if flow.foreign_rst:
+        text = f"{after}, with TTL {flow.rst_ttl} where the flow has {flow.usual_ttl}: it came from a device"
+        yield Clue("middlebox_reset", _SURE, text)
+        return
+    known = device(quiet)
+    if known:
+        yield Clue("middlebox_reset", 0.6, f"{after}; {known[0]} s is the idle limit of {known[1]}")
+    if flow.closed_by == "client":
+        yield from _of_client_rst(flow, after)
+    elif flow.closed_by == "server":
+        yield from _of_server_rst(flow, after)
+
+
+def _of_client_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
+    if flow.rst_after == "probe":
+        text = f"{after}, in answer to a keepalive probe"
+        yield Clue("client_rebooted", 0.7, text)
+        yield Clue("middlebox_reset", 0.3, text)
+    elif flow.rst_after == "data" and flow.silence.seconds < _LONG:
+        yield Clue("client_exited", _LIKELY, f"{after}, in answer to data: the client's process was gone")
+    elif flow.rst_after == "data":
+        yield Clue("client_rebooted", _MAYBE, f"{after}, in answer to data")
+        yield Clue("middlebox_reset", 0.4, f"{after}, in answer to data")
+        yield Clue("client_exited", 0.3, f"{after}, in answer to data")
+    else:
+        yield Clue("client_exited", 0.7, f"{after}, by the client of its own accord")
+        if flow.silence.seconds >= _LONG:
+            yield Clue("middlebox_reset", 0.4, after)
+
+
+def _of_server_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
+    if flow.unanswered_probes_by == "server" or flow.retransmitting == "server":
+        return  # the end of a silence, see there
+    if flow.zero_window_by == "client":
+        return
+    if flow.rst_after in ("data", "probe"):
+        text = f"{after}, in answer to the client's {flow.rst_after}: the server's host did not know the connection"
+        yield Clue("server_reset", 0.7, text)
+        if flow.side == "client":
+            yield Clue("middlebox_reset", 0.3, text)
+    else:
+        yield Clue("socket_destroyed", 0.6, f"{after}, by the server's host of its own accord")
+        yield Clue("server_crash", 0.15, after)
+
+
+def _of_silence(flow: Flow, where: str) -> t.Iterator[Clue]:
+    if flow.zero_window_by == "client":
+        text = f"{where}: the client had closed its window for {flow.zero_window_seconds:.1f} s"
+        answered = flow.silence.probes_answered or not flow.unanswered_probes
+        yield Clue("slow_reader_cut", 0.9 if answered else 0.5, text)
+        if not answered:
+            yield Clue("client_vanished", 0.6, f"{text}, and answered no probe at the end")
+        return
+    if flow.retransmitting == "server":
+        yield from _unacknowledged(flow, where, by="server")
+    elif flow.unanswered_probes_by == "server":
+        text = f"{where}: {flow.unanswered_probes} keepalive probes of the server were not answered"
+        for cause, weight, _why in _SILENT:
+            yield Clue(cause, weight, text)
+    if flow.retransmitting == "client":
+        yield from _unacknowledged(flow, where, by="client")
+    elif flow.unanswered_probes_by == "client":
+        text = f"{where}: {flow.unanswered_probes} keepalive probes of the client were not answered"
+        yield Clue("server_vanished", 0.6, text)
+        yield Clue("middlebox_forgot_flow", 0.35, text)
+
+
+def _unacknowledged(flow: Flow, where: str, by: str) -> t.Iterator[Clue]:
+    text = f"{where}: data of the {by} was sent {flow.retransmissions + 1} times and never acknowledged"
+    sizes = flow.retransmitted_sizes
+    if sizes and min(sizes) >= _LARGE and flow.silence.seconds < _LONG:
+        yield Clue("path_mtu_blackhole", 0.7, f"{text}, and all of it in packets of {min(sizes)} bytes and more")
+    forgot = f"{text}, after {flow.silence.seconds:.1f} s of silence"
+    known = device(flow.silence.seconds)
+    if known:
+        yield Clue("middlebox_forgot_flow", 0.7, f"{forgot}; {known[0]} s is the idle limit of {known[1]}")
+    elif flow.silence.seconds >= _LONG:
+        yield Clue("middlebox_forgot_flow", 0.55, forgot)
+    else:
+        yield Clue("middlebox_forgot_flow", 0.1, forgot)
+    yield Clue("client_vanished" if by == "server" else "server_vanished", 0.5, text)
+
+
+# ---- several captures of one connection
+
+
+def _of_several(flows: t.Sequence[Flow]) -> t.Iterator[Clue]:
+    by_side = {flow.side: flow for flow in flows}
+    server, client = by_side.get("server"), by_side.get("client")
+    if not server or not client:
+        return
+    if server.unanswered_probes_by == "server":
+        arrived = client.silence.probes_by_server
+        if not arrived and _alive_after(client, server):
+            yield Clue(
+                "keepalive_probes_filtered", 0.9, "the server's probes were sent, and did not arrive at the client"
+            )
+            yield Clue("client_vanished", -0.95, "the client's own capture shows that it was alive")
+        elif client.silence.probes_answered:
+            yield Clue("one_way_loss", 0.95, "the server's probes arrived and were answered, and the answers got lost")
+            yield Clue("client_vanished", -0.95, "the client's own capture shows that it was alive")
+    if client.retransmitting == "client":
+        yield Clue("middlebox_forgot_flow", 0.7, "what the client sent did not arrive at the server, which was alive")
+        yield Clue("server_vanished", -0.8, "the server's own capture shows that it was alive")
+        yield Clue("client_vanished", -0.8, "the client's own capture shows that it was alive")
+    if client.closed_how == "rst" and client.closed_by == "server" and server.closed_by != "server":
+        yield Clue(
+            "middlebox_reset", 0.9, "the RST that the client got in the server's name was never sent by the server"
+        )
+    if server.closed_how == "rst" and server.closed_by == "client" and client.closed_by != "client":
+        yield Clue(
+            "middlebox_reset", 0.9, "the RST that the server got in the client's name was never sent by the client"
+        )
+
+
+def _alive_after(client: Flow, server: Flow) -> bool:
+    last = server.last_from_client or 0.0
+    return client.ended > last + 1.0
+
+
+# ---- other losses
+
+
+def _of_company(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
+    same, others = surroundings.beside(loss)
+    kinds = {event.kind for event in loss.events}
+    if kinds & {"receive_timed_out", "send_timed_out"}:
+        if others:
+            text = f"{others} connections of other clients were lost in the same seconds"
+            yield Clue("outage_outlasted_timers", 0.4, text)
+        elif same:
+            text = f"{same} further connections of this client were lost in the same seconds, and of no other"
+            yield Clue("client_vanished", 0.4, text)
+
+
+# ---- what would tell
+
+
+_TELLING: tuple[tuple[frozenset[str], str, str], ...] = (
+    (
+        frozenset({"client_vanished", "middlebox_forgot_flow", "keepalive_probes_filtered", "one_way_loss"}),
+        "client",
+        "a capture on the client's host of the same minutes: was it alive, did probes arrive, were its packets repeated",
+    ),
+    (
+        frozenset({"server_vanished", "middlebox_forgot_flow", "middlebox_reset", "server_reset"}),
+        "server",
+        "a capture on the server's host of the same minutes: did the client's packets arrive, was the RST sent there",
+    ),
+    (
+        frozenset({"client_exited", "client_rebooted", "middlebox_reset"}),
+        "server",
+        "a capture on the server's host: the TTL of the RST tells a device from the client",
+    ),
+    (
+        frozenset({"slow_reader_cut", "client_vanished"}),
+        "server",
+        "a capture on the server's host: a closed window tells a slow reader",
+    ),
+)
+
+
+def missing(loss: Loss, causes: list[str]) -> tuple[str, ...]:
+    """The evidence that would tell *causes* apart and is not there."""
+    sides = {flow.side for flow in loss.flows}
+    wanted = [text for group, side, text in _TELLING if side not in sides and len(group.intersection(causes)) > 1]
+    if len(causes) > 1 and not loss.events:
+        wanted.append("the server's log of the same minutes")
+    return tuple(wanted)
