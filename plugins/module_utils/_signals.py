@@ -35,3 +35,17 @@ def as_failures(asked: str) -> t.Iterator[t.Callable[[], None]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def noted() -> t.Iterator[list[signal.Signals]]:
+    """Signals that come are put into the list it yields, for whoever is to end in order and looks there now and then."""
+    came: list[signal.Signals] = []
+    old = {
+        number: signal.signal(number, lambda number, frame: came.append(signal.Signals(number))) for number in ENDING
+    }
+    try:
+        yield came
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
