@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facts that a diagnosis goes by, a pure room: what a line of a log, a flow of a capture, a look at a host says.
 
-All times are seconds since the epoch (UTC); None where it is not known. Statements, parameters and payload are no facts.
+All times are seconds since the epoch (UTC); None where it is not known. Statements, parameters and payload are no
+facts.
 """
 
 from __future__ import annotations
