@@ -83,7 +83,10 @@ KINDS = (
 
 
 class Silence(t.NamedTuple):
-    """The last quiet time of a flow before its end: *seconds* without data, and what went over it meanwhile."""
+    """The last quiet time of a flow before its end: *seconds* without data, and what went over it meanwhile.
+
+    A query in vain or the server's verdict at the very end does not break it. Probes of a closed window count too.
+    """
 
     seconds: float
     probes_by_client: int = 0
@@ -113,27 +116,33 @@ class Flow(t.NamedTuple):
     closed_by: str | None = None
     closed_how: str = "none"
     closed_at: float | None = None
-    rst_after: str | None = None  # what the RST answered: probe, data, syn, fin, nothing
+    rst_by: str | None = None  # who sent the first RST; closed_by too, unless a FIN was before it
+    # What that RST answered: probe, data, syn, ack (an empty segment), nothing; fin also if its sender's own FIN was
+    # all that came before it. None where only one direction was captured.
+    rst_after: str | None = None
     foreign_rst: bool = False
     rst_ttl: int | None = None
     usual_ttl: int | None = None
     terminate: bool = False  # the client said goodbye: a message X (5 bytes) was the last it sent before its FIN
+    terminate_certain: bool = False  # that was read; else concluded from the size of what it sent last (TLS, no payload)
     tls: bool = False
     data_client: int = 0  # bytes
     data_server: int = 0
     silence: Silence = Silence(0.0)
-    unanswered_probes_by: str | None = None  # who probed in vain at the end
+    unanswered_probes_by: str | None = None  # who probed in vain at the end (for life, or for an open window)
     unanswered_probes: int = 0
     retransmitting: str | None = None  # who repeated data in vain at the end
     retransmissions: int = 0
     retransmitted_sizes: tuple[int, ...] = ()
+    largest_delivered: int = 0  # the largest segment of theirs that was acknowledged
     zero_window_by: str | None = None  # who had closed its window at the end
     zero_window_seconds: float = 0.0
     last_from_client: float | None = None
     last_from_server: float | None = None
     server_message: str | None = None  # severity and SQLSTATE of the server's last ErrorResponse, if it can be read
-    first_client_bytes: str | None = None  # postgresql, tls_request, http, other, none
-    truncated: bool = False  # the capture ends in the middle of it
+    # postgresql, tls_request, gss_request, cancel_request, http, other, none; None where it was not captured
+    first_client_bytes: str | None = None
+    truncated: bool = False  # the capture ends in the middle of it, and nobody had given it up
 
 
 class Loss(t.NamedTuple):
