@@ -124,7 +124,7 @@ class Flow(t.NamedTuple):
     rst_ttl: int | None = None
     usual_ttl: int | None = None
     terminate: bool = False  # the client said goodbye: a message X (5 bytes) was the last it sent before its FIN
-    terminate_certain: bool = False  # that was read; else concluded from the size of what it sent last (TLS, no payload)
+    terminate_certain: bool = False  # that was read; else concluded from the size of its last segment (TLS, no payload)
     tls: bool = False
     data_client: int = 0  # bytes
     data_server: int = 0
