@@ -47,6 +47,7 @@ _ICMP, _TCP, _ICMP6 = 1, 6, 58
 #: The ICMP messages that quote the packet they are about: unreachable, too big, time exceeded, parameter problem.
 _QUOTES = "icmp[0] == 3 or icmp[0] == 11 or icmp[0] == 12 or (icmp6 and ip6[40] >= 1 and ip6[40] <= 4)"
 
+_PARENT = "/var/tmp"
 _CAP_NET_RAW = 13
 _UNITS = {"kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 _READ_AT_ONCE = 1 << 20
@@ -64,8 +65,9 @@ _GUARD = """
 trap '' HUP INT TERM
 exec >/dev/null 2>&1
 read -r end
-kill $!
-wait
+kill 0
+sleep 5
+kill -KILL 0
 """
 
 
@@ -101,6 +103,7 @@ def size(key: str, value: str) -> int:
 
 def run(wish: Wish, check_mode: bool) -> dict[str, t.Any]:
     """Capture; what a user is told of it. In check mode, find out whether it would be possible."""
+    _check(wish)
     scope = Scope(wish)
     asked = f"capture on {wish.interface}"
     command = _command(asked, wish, scope)
@@ -112,18 +115,40 @@ def run(wish: Wish, check_mode: bool) -> dict[str, t.Any]:
         "room": wish.file_size * wish.files,
     }
     if check_mode:
-        parent = wish.directory or tempfile.gettempdir()
-        _Limits(wish).check(parent if os.path.isdir(parent) else os.path.dirname(os.path.abspath(parent)), 0)
+        directory = os.path.abspath(wish.directory or _PARENT)
+        _need_room_to_begin(asked, directory if os.path.isdir(directory) else os.path.dirname(directory), wish)
         _try(asked, [*command, "-d", scope.expression])
         return plan
     try:
-        with _signals.noted() as signals, _directory(wish) as directory:
+        with _signals.noted() as signals, _directory(asked, wish) as directory:
             return {**plan, "directory": directory, **_capture(asked, command, wish, scope, directory, signals)}
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         raise Failure(
             "capture_failed", asked, f"{os.strerror(error.errno or 0)}{place}", "Look at the directory and its disk."
         ) from error
+
+
+def _check(wish: Wish) -> None:
+    """Raises Failure ``bad_value`` for what makes no sense."""
+    for wrong, asked, found, remedy in (
+        (not wish.seconds, "for", "it would capture nothing", "Write a duration, such as 10min."),
+        (wish.files < 2, f"files: {wish.files}", "all would be gone whenever it is full", "Write 2 or more."),
+        (
+            wish.file_size < SMALLEST_FILE,
+            f"file_size: {wish.file_size} bytes",
+            "the longest packet might not fit",
+            f"Write {SMALLEST_FILE // 1024}kB or more.",
+        ),
+        (
+            wish.snap_length is not None and not (wish.payload and HEADERS <= wish.snap_length <= WHOLE),
+            f"snap_length: {wish.snap_length}",
+            "it is for captures with payload, whose packets are kept up to there",
+            f"Write {HEADERS} to {WHOLE} and payload: true, or leave it out.",
+        ),
+    ):
+        if wrong:
+            raise Failure("bad_value", asked, found, remedy)
 
 
 class Scope:
@@ -244,31 +269,13 @@ class _Full(Exception):
     """There is no more room; says of what."""
 
 
-class _Limits:
-    """What must stay free on the file system."""
-
-    def __init__(self, wish: Wish) -> None:
-        self.least_free = wish.least_free
-
-    def check(self, directory: str, coming: int) -> None:
-        """Raises Failure ``disk_full`` when *coming* bytes may not be written there."""
-        try:
-            self.look(directory, coming)
-        except _Full as full:
-            raise Failure(
-                "disk_full",
-                f"capture to {directory}",
-                f"the file system has too few {full} left ({self.least_free >> 20} MB must stay free)",
-                "Free some, name another directory, or lower least_free.",
-            ) from None
-
-    def look(self, directory: str, coming: int) -> None:
-        """Raises _Full in that case."""
-        status = os.statvfs(directory)
-        if status.f_bavail * status.f_frsize - coming < self.least_free:
-            raise _Full("bytes")
-        if status.f_files and status.f_favail < LEAST_INODES:  # some file systems do not count them
-            raise _Full("inodes")
+def _need_room(directory: str, least_free: int, coming: int = 0) -> None:
+    """Raises _Full when *coming* more bytes would leave too little of the file system."""
+    status = os.statvfs(directory)
+    if status.f_bavail * status.f_frsize - coming < least_free:
+        raise _Full("bytes")
+    if status.f_files and status.f_favail < LEAST_INODES:  # some file systems do not count them
+        raise _Full("inodes")
 
 
 class _File:
@@ -278,25 +285,43 @@ class _File:
         self.path = path
         self.size = self.packets = 0
         self.first = self.last = 0.0
-        # Not through O_TRUNC: nobody else's file or link is ever written to.
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self.write(header)
+        # Only ever a new one: nobody else's file, nor what a link points to, is written to.
+        self._fd: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            self._write(header)
+        except OSError:
+            self.close()
+            raise
 
-    def write(self, data: bytes) -> None:
-        """All of it, or (the file system being full) nothing."""
+    def add(self, packets: list[tuple[float, bytes]]) -> None:
+        """Times and records of packets; all of them or, the file system being full, none."""
+        self._write(b"".join(record for _when, record in packets))
+        self.packets += len(packets)
+        self.first = self.first or packets[0][0]
+        self.last = packets[-1][0]
+
+    def _write(self, data: bytes) -> None:
+        handle = t.cast(int, self._fd)
         written = 0
         try:
             while written < len(data):
-                written += os.write(self._fd, data[written:])
+                written += os.write(handle, data[written:])
         except OSError:
-            os.ftruncate(self._fd, self.size)
+            os.ftruncate(handle, self.size)
             raise
         self.size += written
 
     def close(self) -> None:
+        """No more of it; one without a packet is of no use."""
+        if self._fd is None:
+            return
         os.close(self._fd)
+        self._fd = None
+        if not self.packets:
+            os.unlink(self.path)
 
     def told(self) -> dict[str, t.Any]:
+        """What a user is told of it."""
         return {
             "path": self.path,
             "size": self.size,
@@ -311,54 +336,58 @@ class _Ring:
 
     def __init__(self, wish: Wish, directory: str, stream: _Stream) -> None:
         self._wish, self._directory, self._stream = wish, directory, stream
-        self._limits = _Limits(wish)
         self._prefix = f"capture-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"
         self._number = 0
-        self._pending: list[bytes] = []
-        self._size = 0  # of the file with what is pending
-        self.files: list[_File] = []
+        self._files: list[_File] = []
+        self._pending: list[tuple[float, bytes]] = []
+        self._size = 0  # of the newest file with what is pending
         self.overwritten = 0
 
     def add(self, chunk: bytes) -> None:
         """Keep what of *chunk* is wanted. Raises _Full when there is no room for it."""
-        self._limits.look(self._directory, 0)
+        _need_room(self._directory, self._wish.least_free)
         for when, record in self._stream.feed(chunk):
             if not self._fits(when, record):
                 self._flush()
                 self._rotate()
-            file = self.files[-1]
-            file.packets += 1
-            file.first = file.first or when
-            file.last = when
             self._size += len(record)
-            self._pending.append(record)
+            self._pending.append((when, record))
         self._flush()
 
+    def told(self) -> list[dict[str, t.Any]]:
+        """What a user is told of each file."""
+        return [file.told() for file in self._files if file.packets]
+
+    def close(self) -> None:
+        """No more packets for the newest file."""
+        for file in self._files[-1:]:
+            file.close()
+
     def _fits(self, when: float, record: bytes) -> bool:
-        if not self.files or self._size + len(record) > self._wish.file_size:
+        if not self._files or self._size + len(record) > self._wish.file_size:
             return False
-        began = self.files[-1].first or when
+        began = self._files[-1].first or (self._pending[0][0] if self._pending else when)
         return not self._wish.rotate_every or when - began < self._wish.rotate_every
 
     def _rotate(self) -> None:
-        if self.files:
-            self.files[-1].close()
-        while len(self.files) >= self._wish.files:
-            oldest = self.files.pop(0)
+        self.close()
+        while len(self._files) >= self._wish.files:
+            oldest = self._files.pop(0)
             self.overwritten += oldest.packets
-            os.unlink(oldest.path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(oldest.path)
         self._number += 1
         path = os.path.join(self._directory, f"{self._prefix}-{self._number:05}.pcap")
         with _enough():
-            self.files.append(_File(path, self._stream.header))
-        self._size = self.files[-1].size
+            self._files.append(_File(path, self._stream.header))
+        self._size = self._files[-1].size
 
     def _flush(self) -> None:
-        data, self._pending = b"".join(self._pending), []
-        if data:
-            self._limits.look(self._directory, len(data))
+        pending, self._pending = self._pending, []
+        if pending:
+            _need_room(self._directory, self._wish.least_free, sum(len(record) for _when, record in pending))
             with _enough():
-                self.files[-1].write(data)
+                self._files[-1].add(pending)
 
 
 @contextlib.contextmanager
@@ -437,10 +466,12 @@ class _Tcpdump:
 def _capture(
     asked: str, command: list[str], wish: Wish, scope: Scope, directory: str, signals: list[signal.Signals]
 ) -> dict[str, t.Any]:
-    ring = _Ring(wish, directory, _Stream(wish, scope))
-    with contextlib.closing(_Tcpdump([*command, "-U", "-w", "-", scope.expression])) as tcpdump:
+    with contextlib.closing(_Ring(wish, directory, _Stream(wish, scope))) as ring, contextlib.closing(
+        _Tcpdump([*command, "-U", "-w", "-", scope.expression])
+    ) as tcpdump:
         started = time.monotonic()
-        listening = last = None  # when it began to listen; when it is to be asked to end
+        listening: float | None = None  # since when
+        last: float | None = None  # when it is to be asked to end
         reason = ""
         full = False
         for chunk in tcpdump.chunks():
@@ -460,11 +491,10 @@ def _capture(
                 reason, last = "time", now + _LINGER_SECONDS
             if last is not None and now >= last:
                 tcpdump.end()
-    files = [file.told() for file in ring.files]
     if not reason:
-        raise _explained(asked, tcpdump.said, files=files)
+        raise _explained(asked, tcpdump.said, files=ring.told())
     return {
-        "files": files,
+        "files": ring.told(),
         "stopped_because": reason,
         "seconds": round(time.monotonic() - (listening or started), 1),
         "packets_captured": tcpdump.counted("captured"),
@@ -509,10 +539,7 @@ def _user(asked: str, wanted: str | None) -> str | None:
 
 def _try(asked: str, command: list[str]) -> None:
     """Have tcpdump open the interface and compile its filter, and catch nothing."""
-    done = subprocess.run(
-        command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env=_environment(),
-    )  # fmt: skip
+    done = subprocess.run(command, check=False, capture_output=True, env=_environment())
     if done.returncode:
         raise _explained(asked, done.stderr)
 
@@ -549,11 +576,11 @@ def _environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _directory(wish: Wish) -> t.Iterator[str]:
+def _directory(asked: str, wish: Wish) -> t.Iterator[str]:
     """The directory to capture to; one that was made for it goes again if it is empty in the end."""
     made = True
     if wish.directory is None:
-        directory = tempfile.mkdtemp(prefix="pgharden-capture-", dir="/var/tmp")
+        directory = tempfile.mkdtemp(prefix="pgharden-capture-", dir=_PARENT)
     else:
         directory = os.path.abspath(wish.directory)
         try:
@@ -561,12 +588,24 @@ def _directory(wish: Wish) -> t.Iterator[str]:
         except FileExistsError:
             made = False
     try:
-        _Limits(wish).check(directory, 0)
+        _need_room_to_begin(asked, directory, wish)
         yield directory
     finally:
         if made:
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
+
+
+def _need_room_to_begin(asked: str, directory: str, wish: Wish) -> None:
+    try:
+        _need_room(directory, wish.least_free)
+    except _Full as full:
+        raise Failure(
+            "disk_full",
+            f"{asked} to {directory}",
+            f"its file system has too few {full} left (least_free is {wish.least_free >> 20} MB)",
+            "Free some, name another directory, or lower least_free.",
+        ) from None
 
 
 def _iso(seconds: float) -> str:

@@ -39,11 +39,13 @@ def as_failures(asked: str) -> t.Iterator[t.Callable[[], None]]:
 
 @contextlib.contextmanager
 def noted() -> t.Iterator[list[signal.Signals]]:
-    """Signals that come are put into the list it yields, for whoever is to end in order and looks there now and then."""
+    """Yields a list of the signals that came, for whoever looks there now and then and ends in order."""
     came: list[signal.Signals] = []
-    old = {
-        number: signal.signal(number, lambda number, frame: came.append(signal.Signals(number))) for number in ENDING
-    }
+
+    def note(number: int, frame: t.Any) -> None:
+        came.append(signal.Signals(number))
+
+    old = {number: signal.signal(number, note) for number in ENDING}
     try:
         yield came
     finally:

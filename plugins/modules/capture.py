@@ -124,7 +124,7 @@ directory:
   type: str
 files:
   description: The files, oldest first; those that gave way to newer ones are gone.
-  returned: when something was captured, also when tcpdump ended by itself (then below C(failure))
+  returned: success, not in check mode; below C(failure) when tcpdump ended by itself
   type: list
   elements: dict
   contains:
@@ -232,6 +232,10 @@ def main() -> None:
     else:
         if result.get("packets_dropped"):
             module.warn(f"the kernel dropped {result['packets_dropped']} packets: the files have gaps")
+        if result.get("files") == []:
+            module.warn(
+                f"nothing was captured: no packet from or to ports {', '.join(map(str, options['ports']))} came by"
+            )
         module.exit_json(**result)
 
 
