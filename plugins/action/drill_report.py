@@ -5,49 +5,19 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 import typing as t
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
-from ..module_utils._errors import Failure
-from ..plugin_utils import _drill_files, _drill_table, _drill_words
+from ..plugin_utils import _drill_files, _drill_table, _reports
 
 
 class ActionModule(ActionBase):
-    """Reads a registered variable of every host of the play's batch; touches no host."""
+    """Reads a registered variable of every host of the batch; touches no host."""
 
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """See ActionBase."""
         result = super().run(tmp, task_vars)
-        variables = task_vars or {}
-        name = self._task.args["variable"]
-        found = {host: variables["hostvars"][host].get(name) for host in variables.get("ansible_play_batch", [])}
-        results = {host: value for host, value in found.items() if value}
-        lines = _drill_table.lines(results)
-        if lines:
-            Display().display("\n".join(["", *lines, ""]))
-        directory = self._task.args.get("directory")
-        if not directory or variables.get("ansible_check_mode"):
-            return {**result, "changed": False, "files": []}
-        return {**result, "changed": False, **_write(os.path.abspath(os.path.expanduser(directory)), results)}
-
-
-def _write(directory: str, results: dict[str, t.Any]) -> dict[str, t.Any]:
-    """The files of every host that was drilled; one that cannot be written does not keep the others from it."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-    files, failures = [], []
-    for host, result in results.items():
-        if _drill_words.drilled(result):
-            try:
-                files += _drill_files.write(directory, host, result, now)
-            except Failure as failure:
-                failures.append(failure)
-    if failures:
-        message = " ".join(dict.fromkeys(map(str, failures)))
-        return {"failed": True, "msg": message, "failure": failures[0].as_dict(), "files": files}
-    return {"files": files}
+        return {**result, **_reports.run(self._task, task_vars or {}, _drill_table.lines, _drill_files.write)}
