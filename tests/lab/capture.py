@@ -1,0 +1,46 @@
+# Copyright (c) 2026 pgharden maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packet captures on the hosts of a lab."""
+
+from __future__ import annotations
+
+import subprocess
+import typing as t
+from pathlib import Path
+
+from .hosts import Host, LabError, stop
+
+FILTER = "tcp or icmp or icmp6"
+
+
+class Capture:
+    """tcpdump on one network card, from when this returns until `stop`."""
+
+    def __init__(self, host: Host, device: str, path: Path, side: str, snaplen: int) -> None:
+        self.path, self.side = path, side
+        self._tcpdump = host.start(
+            [*f"tcpdump -n -i {device} -s {snaplen} -U --immediate-mode -Z root -w".split(), path, FILTER],
+            stderr=subprocess.PIPE,
+        )
+        assert self._tcpdump.stderr
+        for line in self._tcpdump.stderr:
+            if b"listening on" in line:
+                return
+            if b"dropped privs" not in line and b"truncated" not in line:
+                raise LabError(f"tcpdump: {line.decode()}")
+
+    def stop(self) -> None:
+        """No packet is kept after this."""
+        stop(self._tcpdump)
+        assert self._tcpdump.stderr
+        self._tcpdump.stderr.close()
+
+
+def matching(path: Path, expression: str) -> list[str]:
+    """The packets of a capture that a tcpdump filter lets through, a line each."""
+    argv = ["tcpdump", "-n", "-tt", "-r", str(path), expression]
+    done: subprocess.CompletedProcess[t.Any] = subprocess.run(argv, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise LabError(f"tcpdump: {done.stderr}")
+    return [line for line in done.stdout.splitlines() if line[:1].isdigit()]

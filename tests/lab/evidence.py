@@ -1,0 +1,99 @@
+# Copyright (c) 2026 pgharden maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a case leaves: the files that somebody would send, and the truth about them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import time
+import typing as t
+from pathlib import Path
+
+from support import Cluster
+
+from .hosts import Host
+
+#: How a server may log; the prefixes are those of this lab, of Debian, of a hosted service and of pgBadger's manual.
+LOGS = {
+    "full": {"log_line_prefix": "'%m [%p] %r %e '"},
+    "epoch": {"log_line_prefix": "'%n %p %c %h %u@%d/%a %e: '"},
+    "debian": {"log_line_prefix": "'%m [%p] %q%u@%d '"},
+    "hosted": {"log_line_prefix": "'%t:%r:%u@%d:[%p]:'"},
+    "pgbadger": {"log_line_prefix": "'%t [%p]: user=%u,db=%d,app=%a,client=%h '"},
+    "csv": {"logging_collector": "on", "log_destination": "csvlog"},
+    "json": {"logging_collector": "on", "log_destination": "jsonlog"},
+}
+STATISTICS = """
+SELECT json_build_object(
+    'pg_stat_database', (SELECT json_agg(d) FROM pg_stat_database d WHERE datname IS NOT NULL),
+    'pg_stat_activity', (SELECT json_agg(to_jsonb(a) - 'query') FROM pg_stat_activity a WHERE client_port > 0),
+    'pg_stat_ssl', (SELECT json_agg(s) FROM pg_stat_ssl s WHERE ssl),
+    'pg_stat_replication', (SELECT json_agg(r) FROM pg_stat_replication r),
+    'pg_settings', (SELECT json_object_agg(name, setting) FROM pg_settings
+                    WHERE name ~ '^(tcp_|log_(line|conn|disc)|.*_timeout$|client_connection_check|max_connections)')
+)
+"""
+
+
+@dataclasses.dataclass
+class Lost:
+    """What became of a connection: *address* and *port* are the client's as the server has them, *client* its own."""
+
+    cause: str
+    address: str | None
+    port: int | None
+    pid: int | None
+    client: tuple[str, int]
+    time: float
+
+
+@dataclasses.dataclass
+class Evidence:
+    """All paths are relative to the directory of the set. *harmless* are connections to which nothing happened."""
+
+    case: str
+    label: str
+    log_tells: bool
+    log_format: str
+    log_line_prefix: str
+    log_files: list[str]
+    captures: list[dict[str, str]]
+    other_logs: dict[str, str]
+    statistics: list[dict[str, t.Any]]
+    server: tuple[str, int]
+    losses: list[Lost]
+    harmless: list[Lost]
+    began: float
+    fault: float
+    ended: float
+
+
+def sample(cluster: Cluster, host: Host, *, ask_server: bool = True) -> dict[str, t.Any]:
+    """The statistics of this moment: the server's own, the kernel's counters, the sockets."""
+    found = cluster.query(STATISTICS)[0][0] if ask_server and cluster.running else {}
+    return {
+        "time": time.time(),
+        **found,
+        "nstat": json.loads(host.run(["nstat", "--json", "-asz"]))["kernel"],
+        "sockets": host.run(["ss", "-Htnoi", "--oneline"]).splitlines(),
+    }
+
+
+def risen(before: dict[str, t.Any], after: dict[str, t.Any], name: str) -> float:
+    """By how much a counter of pg_stat_database or of the kernel rose."""
+    return _counter(after, name) - _counter(before, name)
+
+
+def _counter(statistics: dict[str, t.Any], name: str) -> float:
+    if re.match("(Tcp|Ip)", name):
+        return float(statistics["nstat"][name])
+    return sum(float(row[name]) for row in statistics["pg_stat_database"])
+
+
+def log_files(cluster: Cluster) -> list[Path]:
+    """The files that the server has logged to."""
+    collected = [path for path in (cluster.data_dir / "log").glob("*.*") if path.suffix in (".csv", ".json")]
+    return sorted(collected) or [cluster.log_file]
