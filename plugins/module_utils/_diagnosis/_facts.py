@@ -42,14 +42,17 @@ KINDS = (
     "receive_reset",  # ... Connection reset by peer
     "receive_unreachable",  # ... No route to host, Host/Network is unreachable
     "receive_aborted",  # ... Software caused connection abort (ss -K)
+    "receive_failed",  # ... whatever else
     "send_timed_out",  # could not send data to client: ...
     "send_reset",
     "send_broken_pipe",
     "send_unreachable",
     "send_aborted",
+    "send_failed",
     "connection_lost",  # FATAL: connection to client lost
     "eof_in_transaction",  # unexpected EOF on client connection with an open transaction
     "eof",  # DEBUG1: unexpected EOF on client connection
+    "standby_eof",  # unexpected EOF on standby connection
     "protocol_lost",  # terminating connection because protocol synchronization was lost
     "idle_session_timeout",
     "idle_in_transaction_timeout",
@@ -57,7 +60,9 @@ KINDS = (
     "statement_timeout",
     "lock_timeout",
     "cancelled",  # canceling statement due to user request
+    "recovery_conflict",  # canceling statement / terminating connection due to conflict with recovery
     "admin_command",  # terminating connection due to administrator command
+    "postmaster_gone",  # terminating connection due to unexpected postmaster exit
     "crash_of_another",  # terminating connection because of crash of another server process
     "server_process_died",  # server process (PID n) was terminated by signal s / exited with exit code
     "shutdown_request",  # received fast/smart/immediate shutdown request
@@ -67,9 +72,13 @@ KINDS = (
     "starting_up",  # the database system is starting up / shutting down / in recovery mode (a client was refused)
     "authentication_timeout",
     "authentication_failed",
+    "authentication_abandoned",  # expected SASL response, got message type 88: the client left when asked (psql does)
     "too_many_clients",
+    "fork_failed",  # could not fork new process for connection
     "no_hba_entry",
+    "no_database",
     "not_postgresql",  # invalid length of startup packet, unsupported frontend protocol, ...
+    "protocol_violation",  # invalid frontend message type, invalid message length
     "incomplete_startup",  # incomplete startup packet (a connection that sent nothing closes silently before 14)
     "walsender_timeout",
     "walreceiver_timeout",
