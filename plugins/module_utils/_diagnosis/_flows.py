@@ -398,11 +398,12 @@ class _Connection:
         me.data_end = (packet.seq + packet.length) & _WRAP
         me.last_new = time
         me.largest = max(me.largest, packet.length)
-        if time - self._data >= QUIET:
-            self._quiet, self._burst = self._data, time
-            self._in_quiet, self._meanwhile = self._meanwhile, [0, 0, 0]
-        self._data = time
-        self._last_data_way = way
+        if self._closing is None:
+            if time - self._data >= QUIET:
+                self._quiet, self._burst = self._data, time
+                self._in_quiet, self._meanwhile = self._meanwhile, [0, 0, 0]
+            self._data = time
+            self._last_data_way = way
         if way:
             self._after_client += length
             if not self._tls and b"\0C" in payload:
@@ -452,7 +453,7 @@ class _Connection:
         if self._closing is None:
             self._closing = time, way, how
         client = self._halves[0]
-        if client.segments and not self._terminate:
+        if client.segments and client.last_new <= self._closing[0] and not self._terminate:
             self._goodbye(client, time)
 
     def _goodbye(self, client: _Half, time: float) -> None:
