@@ -86,7 +86,7 @@ def _after(separator: bytes, fatal: bytes, optional: bytes = b"") -> t.Pattern[b
 
 
 _IN_TEXT = _after(b":  ", b":  ", rb"(?:[0-9A-Z]{5}: )?")
-_IN_CSV = _after(b',"', b',.....,"')
+_IN_CSV = _after(rb',"(?<=,[0-9A-Z]{5},")', b',.....,"')
 _IN_JSON = _after(b'"message":"', b'","state_code":".....","message":"')
 
 # ---- fields

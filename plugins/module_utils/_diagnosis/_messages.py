@@ -37,7 +37,8 @@ _ERRORS = (
     ),
     ("aborted", r"Software caused connection abort|\b1005[23]\b|aborted by the (?:software|local system)"),
 )
-_ERROR = [(name, re.compile(pattern)) for name, pattern in (*_ERRORS, *TRANSLATED_ERRORS)]
+_ERROR = [(name, re.compile(pattern)) for name, pattern in _ERRORS]
+_ERROR += [(name, re.compile("|".join(map(re.escape, texts)))) for name, texts in TRANSLATED_ERRORS.items()]
 
 # What a client has sent goes into these groups, and out of the text.
 _SENT = ("user", "database", "application", "rest")
@@ -135,6 +136,18 @@ _SAID = (
     ("", "could not connect to the primary server", ""),
     ("", "replication terminated by primary server", ""),
 )
+#: How messages in other languages go on; those that are not named do not.
+_ABROAD = {
+    "receive_": _ERROR_TEXT,
+    "send_": _ERROR_TEXT,
+    "connection_received": r"[^=]*=(?P<address>\S+) [^=]*=(?P<port>\d+)$",
+    "authenticated": r"(?P<user>\S+)(?P<rest>.*)$",
+    "disconnected": r"(?P<clock>\d+:\d\d:\d\d\.\d{3})",
+    "server_process_died": r"(?P<number>\d+)\)\D{1,80}(?P<signal>\d+)(?=.{0,40}: )",
+}
+_TRANSLATED = [
+    (kind, begins, _ABROAD.get(kind, "")) for kind, beginnings in TRANSLATED.items() for begins in beginnings
+]
 #: What only the first word varies of.
 _FAILED = re.compile(rf"[\w ]{{1,20}} authentication failed for user {_USER}")
 
@@ -161,12 +174,13 @@ _Pattern = t.Tuple[str, t.Pattern[str]]
 
 def _by_beginning(said: t.Iterable[tuple[str, str, str]]) -> dict[str, list[_Pattern]]:
     found: dict[str, list[_Pattern]] = collections.defaultdict(list)
-    for kind, begins, goes_on in said:
+    # The longest first: how some begin is how others go on.
+    for kind, begins, goes_on in sorted(said, key=lambda one: -len(one[1])):
         found[begins[:2]].append((kind, re.compile(re.escape(begins) + goes_on)))
     return found
 
 
-_PATTERNS = _by_beginning((*_SAID, *TRANSLATED))
+_PATTERNS = _by_beginning((*_SAID, *_TRANSLATED))
 
 
 def beginnings() -> bytes:
@@ -175,7 +189,7 @@ def beginnings() -> bytes:
     Grouped by the first byte, so that a message of no interest costs one look at that.
     """
     groups: dict[bytes, list[bytes]] = collections.defaultdict(list)
-    for begins in sorted({begins.encode() for kind, begins, _goes_on in (*_SAID, *TRANSLATED) if kind}):
+    for begins in sorted({begins.encode() for kind, begins, _goes_on in (*_SAID, *_TRANSLATED) if kind}):
         groups[begins[:1]].append(re.escape(begins[1:]))
     return b"|".join(re.escape(first) + b"(?:" + b"|".join(rest) + b")" for first, rest in groups.items())
 
@@ -211,7 +225,7 @@ def _told(kind: str, found: t.Match[str]) -> Message:
         kind=kind,
         text=text.strip(),
         number=_seconds(said["clock"]) if "clock" in said else float(number) if number else None,
-        detail=said.get("detail") or said.get("code"),
+        detail=said.get("detail") or said.get("code") or (f"signal {said['signal']}" if "signal" in said else None),
         address=said.get("address"),
         port=int(said["port"]) if "port" in said else None,
         user=said.get("user"),
