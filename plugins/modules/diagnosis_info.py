@@ -11,9 +11,9 @@ short_description: Say why connections to PostgreSQL were lost, with the evidenc
 version_added: 0.1.0
 author: pgharden maintainers (@pgharden)
 description:
-  - Goes by a server's logs, by packet captures, and by what server and host show now, puts together what they say of the
-    same connection, and names the likeliest cause of each loss, what speaks for it and against it, the alternatives, and
-    the evidence that would tell them apart.
+  - Goes by a server's logs, by packet captures, and by what server and host show now, puts together what they say of
+    the same connection, and names the likeliest cause of each loss, what speaks for it and against it, the
+    alternatives, and the evidence that would tell them apart.
   - Works on files that somebody sent as well as on a server. Statements, parameters and payload are in no output.
 options:
   log_files:
@@ -57,8 +57,8 @@ options:
     type: str
   live:
     description:
-      - Whether to look at a server. The default is to do so if O(login_host) or O(login_unix_socket) is given, or neither
-        O(log_files) nor O(captures).
+      - Whether to look at a server. The default is to do so if O(login_host) or O(login_unix_socket) is given, or
+        neither O(log_files) nor O(captures).
     type: bool
   watch:
     description: Duration between the two looks at a server.

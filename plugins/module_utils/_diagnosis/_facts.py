@@ -146,6 +146,7 @@ class Flow(t.NamedTuple):
     largest_delivered: int = 0  # the largest segment of theirs that was acknowledged
     zero_window_by: str | None = None  # who had closed its window at the end
     zero_window_seconds: float = 0.0
+    last_data_by: str | None = None  # who spoke last: a client that did waits for an answer
     last_from_client: float | None = None
     last_from_server: float | None = None
     server_message: str | None = None  # severity and SQLSTATE of the server's last ErrorResponse, if it can be read

@@ -322,7 +322,8 @@ class _Connection:
         if length:
             self._data_segment(packet, way)
         me.next = end
-        me.headway()
+        if me.repeats:
+            me.headway()
         if fin and not me.fin:
             me.fin = True
             self._close(packet.time, way, "fin")
@@ -373,14 +374,16 @@ class _Connection:
             if ack == (t.cast(int, half.next) + 1) & _WRAP:
                 self._were_probes(way)
             half.lone_acks = 0
-        if half.acked is not None and not _is_after(ack, half.acked):
+        if half.acked == ack or (half.acked is not None and not _is_after(ack, half.acked)):
             return
         half.acked = ack
-        half.headway()
+        if half.repeats:
+            half.headway()
         if half.next is None or _is_after(ack, half.next):
             half.next = ack
         if ack == half.next:
-            half.largest_acked = max(half.largest_acked, half.largest)
+            if half.largest > half.largest_acked:
+                half.largest_acked = half.largest
             half.largest = 0
 
     def _data_segment(self, packet: Packet, way: int) -> None:
@@ -397,7 +400,8 @@ class _Connection:
         me.tail = payload[-5:] if len(payload) == packet.length else None
         me.data_end = (packet.seq + packet.length) & _WRAP
         me.last_new = time
-        me.largest = max(me.largest, packet.length)
+        if packet.length > me.largest:
+            me.largest = packet.length
         if self._closing is None:
             if time - self._data >= QUIET:
                 self._quiet, self._burst = self._data, time
@@ -510,6 +514,7 @@ class _Connection:
             data_client=client.bytes,
             data_server=server.bytes,
             silence=self._silence(ended),
+            last_data_by=_SIDES[self._last_data_way] if client.bytes or server.bytes else None,
             last_from_client=client.last,
             last_from_server=server.last,
             server_message=self._message,

@@ -80,7 +80,7 @@ def _rank(found: list[Clue]) -> list[tuple[str, float]]:
         doubt.setdefault(clue.cause, 1.0)
         if clue.weight > 0:
             doubt[clue.cause] *= 1.0 - min(clue.weight, _MOST_SURE)
-    against = {cause: 1.0 for cause in doubt}
+    against = dict.fromkeys(doubt, 1.0)
     for clue in found:
         if clue.weight < 0:
             against[clue.cause] *= 1.0 + clue.weight

@@ -25,12 +25,14 @@ class Clue(t.NamedTuple):
 class Surroundings(t.NamedTuple):
     """What a loss did not happen alone in: the server's own events, the captures' sides, the losses of that moment.
 
-    *beside* counts the losses within a few seconds of each time: of the same client address, and of others.
+    *beside* counts the losses within a few seconds of each time: of the same client address, and of others. *hung* are
+    the times (from, to) in which the server's kernel took connections, and nobody answered them.
     """
 
     world: t.Sequence[LogEvent] = ()
     sides: frozenset[str] = frozenset()
     beside: t.Callable[[Loss], tuple[int, int]] = lambda loss: (0, 0)
+    hung: t.Sequence[tuple[float, float]] = ()
 
 
 #: The same event at two clocks, or a server that takes its time.
@@ -86,6 +88,13 @@ _LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
     "idle_in_transaction_timeout": (("idle_in_transaction_timeout", _SURE, "the server says so"),),
     "transaction_timeout": (("transaction_timeout", _SURE, "the server says so"),),
     "statement_timeout": (("statement_timeout", 0.9, "the server says so"),),
+    "server_process_died": (("server_crash", _SURE, "the server ends all sessions when one of its processes crashes"),),
+    "recovered": (("server_crash", 0.9, "the server, or its host, went down without a shutdown"),),
+    "started": (
+        ("server_shutdown", 0.6, "the server was started anew"),
+        ("server_crash", 0.3, "the server was started anew"),
+    ),
+    "shutdown_request": (("server_shutdown", _SURE, "the server says so"),),
     "crash_of_another": (
         ("server_crash", _SURE, "the server ended all sessions because one of its processes crashed"),
     ),
@@ -104,10 +113,14 @@ _LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
 
 def clues(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
     """Everything that speaks for or against some cause of *loss*."""
-    yield from _of_lines(loss, surroundings)
+    told = list(_of_lines(loss, surroundings))
+    yield from told
     for flow in loss.flows:
-        yield from _of_flow(flow, surroundings)
-    yield from _of_several(loss.flows)
+        for clue in _of_flow(flow, surroundings):
+            # The server knows better than a goodbye that the client said all the same.
+            if clue.cause != "normal_close" or not told:
+                yield clue
+    yield from _of_several(loss.flows, surroundings)
     yield from _of_company(loss, surroundings)
 
 
@@ -185,7 +198,7 @@ def _of_flow(flow: Flow, surroundings: Surroundings) -> t.Iterator[Clue]:
     if flow.icmp:
         yield from _of_icmp(flow, where)
     if flow.closed_how == "fin":
-        yield from _of_fin(flow, where)
+        yield from _of_fin(flow, where, surroundings)
     elif flow.closed_how == "rst":
         yield from _of_rst(flow, where)
     if flow.closed_how != "fin":
@@ -249,17 +262,24 @@ def _of_icmp(flow: Flow, where: str) -> t.Iterator[Clue]:
         yield Clue(cause, 0.9, text)
 
 
-def _of_fin(flow: Flow, where: str) -> t.Iterator[Clue]:
-    if flow.closed_by == "client":
+def _of_fin(flow: Flow, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
+    if flow.terminate:
+        weight = _SURE if flow.terminate_certain else 0.9
+        yield Clue("normal_close", weight, f"{where}: the client said goodbye before it closed")
+    elif flow.closed_by == "client":
         if not flow.data_client and flow.syn:
             return  # a health check, see above
-        if flow.terminate:
-            yield Clue("normal_close", 0.9 if flow.tls else _SURE, f"{where}: the client said goodbye before its FIN")
-        elif flow.rst_after == "fin":
+        if is_unanswered_login(flow):
+            yield Clue("server_hung", 0.95, f"{where}: the server's kernel took the connection, and nobody answered it")
+        elif _waited_in_vain(flow, surroundings):
+            yield Clue("server_hung", 0.95, f"{where}: the client gave up waiting while nobody answered others either")
+        elif flow.rst_by == "client" and flow.rst_after == "fin":
             yield Clue("proxy_idle_timeout", 0.7, f"{where}: FIN and RST of the client's side at once, as proxies end")
             yield Clue("client_exited", 0.3, f"{where}: FIN without a goodbye")
         else:
             yield Clue("client_exited", 0.9, f"{where}: the client's FIN came without a goodbye")
+            if flow.last_data_by == "client" and flow.silence.seconds >= _LONG:
+                yield Clue("server_hung", 0.4, f"{where}: it had waited {flow.silence.seconds:.1f} s for an answer")
     elif not flow.server_message:
         text = f"{where}: the server's side closed first"
         for cause, weight in (
@@ -273,7 +293,27 @@ def _of_fin(flow: Flow, where: str) -> t.Iterator[Clue]:
             yield Clue(cause, weight, text)
 
 
+def is_unanswered_login(flow: Flow) -> bool:
+    """Whether the client sent its start-up packet and waited for an answer that never came."""
+    return (
+        flow.first_client_bytes in ("postgresql", "tls_request", "gss_request")
+        and not flow.data_server
+        and flow.closed_by == "client"
+        and flow.ended - flow.began >= 1.0
+    )
+
+
+def _waited_in_vain(flow: Flow, surroundings: Surroundings) -> bool:
+    if flow.last_data_by != "client" or flow.silence.seconds < 1.0:
+        return False
+    end = flow.closed_at or flow.ended
+    return any(began < end and end - flow.silence.seconds < ended for began, ended in surroundings.hung)
+
+
 def _of_rst(flow: Flow, where: str) -> t.Iterator[Clue]:
+    if flow.terminate and flow.closed_by == "client":
+        yield Clue("normal_close", 0.9, f"{where}: the client said goodbye before it closed with something unread")
+        return
     quiet = flow.silence.seconds
     after = f"{where}: RST after {quiet:.1f} s of silence"
     if flow.foreign_rst:
@@ -290,6 +330,8 @@ def _of_rst(flow: Flow, where: str) -> t.Iterator[Clue]:
 
 
 def _of_client_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
+    if flow.unanswered_probes_by == "client" or flow.retransmitting == "client":
+        return  # the end of a silence, see there
     if flow.rst_after == "probe":
         text = f"{after}, in answer to a keepalive probe"
         yield Clue("client_rebooted", 0.7, text)
@@ -345,9 +387,9 @@ def _of_silence(flow: Flow, where: str) -> t.Iterator[Clue]:
 
 def _unacknowledged(flow: Flow, where: str, by: str) -> t.Iterator[Clue]:
     text = f"{where}: data of the {by} was sent {flow.retransmissions + 1} times and never acknowledged"
-    sizes = flow.retransmitted_sizes
-    if sizes and min(sizes) >= _LARGE and flow.silence.seconds < _LONG:
-        yield Clue("path_mtu_blackhole", 0.7, f"{text}, and all of it in packets of {min(sizes)} bytes and more")
+    if _only_large(flow):
+        text = f"{text}, all of it larger than what got through before ({flow.largest_delivered} bytes)"
+        yield Clue("path_mtu_blackhole", 0.7, text)
     forgot = f"{text}, after {flow.silence.seconds:.1f} s of silence"
     known = device(flow.silence.seconds)
     if known:
@@ -362,38 +404,58 @@ def _unacknowledged(flow: Flow, where: str, by: str) -> t.Iterator[Clue]:
 # ---- several captures of one connection
 
 
-def _of_several(flows: t.Sequence[Flow]) -> t.Iterator[Clue]:
+def _of_several(flows: t.Sequence[Flow], surroundings: Surroundings) -> t.Iterator[Clue]:
+    for near in flows:
+        if near.unanswered_probes_by == "server" or near.retransmitting == "server":
+            for far in flows:
+                if far.established and far.retransmitting != "server" and far.unanswered_probes_by != "server":
+                    yield from _swallowed(near, far)
     by_side = {flow.side: flow for flow in flows}
     server, client = by_side.get("server"), by_side.get("client")
+    if client and client.syn_answer == "rst" and not server and "server" in surroundings.sides:
+        text = "the SYN never arrived at the server, and yet it was refused"
+        yield Clue("connect_rejected_by_firewall", 0.95, text)
+        yield Clue("connect_refused", -0.95, "the server's own capture does not have it")
     if not server or not client:
         return
-    if server.unanswered_probes_by == "server":
-        arrived = client.silence.probes_by_server
-        if not arrived and _alive_after(client, server):
-            yield Clue(
-                "keepalive_probes_filtered", 0.9, "the server's probes were sent, and did not arrive at the client"
-            )
-            yield Clue("client_vanished", -0.95, "the client's own capture shows that it was alive")
-        elif client.silence.probes_answered:
-            yield Clue("one_way_loss", 0.95, "the server's probes arrived and were answered, and the answers got lost")
-            yield Clue("client_vanished", -0.95, "the client's own capture shows that it was alive")
-    if client.retransmitting == "client":
+    if client.retransmitting == "client" and server.retransmitting != "client":
         yield Clue("middlebox_forgot_flow", 0.7, "what the client sent did not arrive at the server, which was alive")
         yield Clue("server_vanished", -0.8, "the server's own capture shows that it was alive")
         yield Clue("client_vanished", -0.8, "the client's own capture shows that it was alive")
-    if client.closed_how == "rst" and client.closed_by == "server" and server.closed_by != "server":
+    if client.rst_by == "server" and client.closed_how == "rst" and server.rst_by != "server":
         yield Clue(
             "middlebox_reset", 0.9, "the RST that the client got in the server's name was never sent by the server"
         )
-    if server.closed_how == "rst" and server.closed_by == "client" and client.closed_by != "client":
+    if server.rst_by == "client" and server.closed_how == "rst" and client.rst_by != "client":
         yield Clue(
             "middlebox_reset", 0.9, "the RST that the server got in the client's name was never sent by the client"
         )
 
 
-def _alive_after(client: Flow, server: Flow) -> bool:
-    last = server.last_from_client or 0.0
-    return client.ended > last + 1.0
+def _swallowed(near: Flow, far: Flow) -> t.Iterator[Clue]:
+    """What the server sent is in the capture *near* it, and did not get as far as the other one."""
+    text = f"what the server sent at the end is in {near.file} and not in {far.file}"
+    if far.side == "client":
+        yield Clue("client_vanished", -0.9, "the client's own capture goes on")
+    gave_up = near.closed_at if near.closed_how == "rst" and near.rst_by == "server" else None
+    if far.silence.probes_by_server and far.silence.probes_answered:
+        yield Clue("one_way_loss", 0.95, f"probes of the server are answered in {far.file}, and the answers got lost")
+    elif near.retransmitting == "server" and _only_large(near):
+        yield Clue("path_mtu_blackhole", 0.95, f"{text}: segments above {near.largest_delivered} bytes")
+    elif gave_up and far.rst_by == "server" and abs((far.closed_at or 0.0) - gave_up) < 1.0:
+        yield Clue("keepalive_probes_filtered", 0.95, f"{text}, but for the RST at its end, which got through")
+    elif far.rst_by == "server" and far.rst_after in ("data", "probe"):
+        yield Clue("outage_outlasted_timers", 0.95, f"{text}; later the path worked again, and the client was reset")
+    elif near.silence.seconds >= _LONG:
+        yield Clue("middlebox_forgot_flow", 0.85, f"{text}, after {near.silence.seconds:.1f} s of silence")
+    else:
+        yield Clue("middlebox_forgot_flow", 0.3, text)
+        yield Clue("outage_outlasted_timers", 0.4, text)
+
+
+def _only_large(flow: Flow) -> bool:
+    sizes = flow.retransmitted_sizes
+    return bool(sizes) and min(sizes) >= _LARGE and min(sizes) > flow.largest_delivered
 
 
 # ---- other losses
@@ -418,7 +480,7 @@ _TELLING: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset({"client_vanished", "middlebox_forgot_flow", "keepalive_probes_filtered", "one_way_loss"}),
         "client",
-        "a capture on the client's host of the same minutes: was it alive, did probes arrive, were its packets repeated",
+        "a capture on the client's host of the same minutes: was it alive, did probes arrive, did it repeat itself",
     ),
     (
         frozenset({"server_vanished", "middlebox_forgot_flow", "middlebox_reset", "server_reset"}),

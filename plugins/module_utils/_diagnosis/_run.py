@@ -9,12 +9,12 @@ import bisect
 import time
 import typing as t
 
-from .. import _duration, _kernel, _login
+from .. import _duration, _kernel, _login, _serverlog
 from .._database import Database
 from .._errors import Failure
-from . import _flows, _judge, _live, _packets, _scan, _serverlog, _times
+from . import _flows, _judge, _live, _packets, _scan, _times
 from ._facts import Loss
-from ._rules import Surroundings
+from ._rules import Surroundings, is_unanswered_login
 from ._story import Stories
 
 #: Losses within so many seconds of one another may have one cause.
@@ -45,8 +45,10 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
         prefix = prefix or found_prefix
         rates = rates or live.pop("rates")
     stories = Stories()
-    for event in _scan.scan(files, prefix, since, until, problems):
+    events, unread = _scan.scan(files, prefix, since, until)
+    for event in events:
         stories.event(event)
+    problems += unread
     for capture in options["captures"]:
         path, side = capture["path"], capture["side"]
         for flow in _flows.flows(_packets.packets(path, problems), path, side, port):
@@ -97,7 +99,8 @@ def _look_at(
 
 def _result(stories: Stories, live: Row, rates: Row | None, problems: list[str], sides: frozenset[str]) -> Row:
     losses = stories.losses()
-    surroundings = Surroundings(stories.world, sides, _company(losses))
+    hung = [(flow.began, flow.ended) for loss in losses for flow in loss.flows if is_unanswered_login(flow)]
+    surroundings = Surroundings(stories.world, sides, _company(losses), hung)
     verdicts = [verdict for loss in losses if (verdict := _judge.judge(loss, surroundings))]
     harmful = [verdict for verdict in verdicts if not _judge.CAUSES[verdict.cause].harmless]
     return {

@@ -14,6 +14,8 @@ from ._facts import Flow, LogEvent, Loss
 
 #: Kinds that concern the server as a whole.
 GLOBAL = ("server_process_died", "shutdown_request", "shut_down", "started", "recovered", "configuration_reloaded")
+#: Of these, what no session outlives.
+_ENDS_ALL = ("server_process_died", "started", "recovered")
 #: Kinds that open a session, close it, or only accompany it.
 _QUIET = ("connection_received", "authenticated", "disconnected", "option_refused", "cancelled", "lock_timeout")
 #: A session that is refused or goes on is no loss of a connection, unless more is known.
@@ -41,6 +43,8 @@ class Stories:
         """A line of a log, in the order of its file."""
         if event.kind in GLOBAL:
             self.world.append(event)
+            if event.kind in _ENDS_ALL or event.detail == "immediate":
+                self._end_all(event)
             return
         if event.kind == "starting_up":
             self._lost.append([event])  # a client that was refused has a process of a moment
@@ -53,6 +57,13 @@ class Stories:
         if len(events) < _MOST_EVENTS:
             events.append(event)
         if event.kind == "disconnected":
+            self._finish(key)
+
+    def _end_all(self, event: LogEvent) -> None:
+        """The server ended every session, none of which logs a word then."""
+        for key in list(self._open):
+            if "authenticated" in [one.kind for one in self._open[key]]:
+                self._open[key].append(event)
             self._finish(key)
 
     def _finish(self, key: t.Any) -> None:
@@ -101,7 +112,9 @@ def _loss(events: list[LogEvent], flows: list[Flow]) -> Loss:
     times += [event.time for event in events if event.time]
     ends = [flow.closed_at or flow.ended for flow in flows]
     when = times[0] if times else min(ends) if ends else None
-    return Loss(when, address, port, next((e.pid for e in events if e.pid), None), tuple(events), tuple(flows))
+    return Loss(
+        when, address, port, next((event.pid for event in events if event.pid), None), tuple(events), tuple(flows)
+    )
 
 
 def _by_connection(flows: list[Flow]) -> list[list[Flow]]:
