@@ -8,7 +8,7 @@ Root only. ``python -m lab --out DIR`` (with the directory ``tests`` on the path
 
 from __future__ import annotations
 
-from . import faults_of_clients, faults_of_paths, faults_of_servers
+from . import faults_of_clients, faults_of_logins, faults_of_paths, faults_of_proxies, faults_of_servers
 from .cases import CASES, Case, Skipped, run
 from .evidence import Evidence, Lost
 from .hosts import LabError
@@ -21,7 +21,9 @@ __all__ = [
     "Lost",
     "Skipped",
     "faults_of_clients",
+    "faults_of_logins",
     "faults_of_paths",
+    "faults_of_proxies",
     "faults_of_servers",
     "run",
 ]

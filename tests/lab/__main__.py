@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the set goes; what is there is replaced")
     parser.add_argument("--jobs", type=int, default=10, help="how many side by side (they mostly wait)")
     parser.add_argument("--log", choices=LOGS, help="how all servers log; otherwise every way has its turn")
+    parser.add_argument("--snaplen", type=int, help="how many bytes of a packet all captures keep; 66: no payload")
     parser.add_argument("--list", action="store_true", help="show the cases and end")
     parser.add_argument("case", nargs="*", help="names, with * and ?; all when none is given")
     options = parser.parse_args()
@@ -41,7 +42,7 @@ def main() -> int:
         print(*(case.name for case in cases), sep="\n")
         return 0
     options.out.mkdir(parents=True, exist_ok=True)
-    setup = {"log": options.log} if options.log else {}
+    setup = {name: value for name in ("log", "snaplen") if (value := getattr(options, name))}
     made: dict[str, Evidence] = {}
     failed, skipped, began = 0, 0, time.monotonic()
 
@@ -60,9 +61,9 @@ def main() -> int:
             except Skipped as reason:
                 skipped += 1
                 print(f"skipped   {reason}", flush=True)
-            except Exception:
+            except Exception as problem:
                 failed += 1
-                print(f"FAILED    {name}\n{traceback.format_exc()}", flush=True)
+                print(f"FAILED    {name}", *traceback.format_exception(problem)[-8:], flush=True)
     known = options.out / "labels.json"
     labels = {entry["case"]: entry for entry in json.loads(known.read_text())} if known.exists() else {}
     labels |= {name: dataclasses.asdict(evidence) for name, evidence in made.items()}

@@ -24,11 +24,12 @@ class Capture:
             stderr=subprocess.PIPE,
         )
         assert self._tcpdump.stderr
+        said = b""
         for line in self._tcpdump.stderr:
             if b"listening on" in line:
                 return
-            if b"dropped privs" not in line and b"truncated" not in line:
-                raise LabError(f"tcpdump: {line.decode()}")
+            said += line
+        raise LabError(f"tcpdump: {said.decode()}")
 
     def stop(self) -> None:
         """No packet is kept after this."""
@@ -38,8 +39,8 @@ class Capture:
 
 
 def matching(path: Path, expression: str) -> list[str]:
-    """The packets of a capture that a tcpdump filter lets through, a line each."""
-    argv = ["tcpdump", "-n", "-tt", "-r", str(path), expression]
+    """The packets of a capture that a tcpdump filter lets through, a line each, with absolute numbers."""
+    argv = ["tcpdump", "-n", "-tt", "-S", "-r", str(path), expression]
     done: subprocess.CompletedProcess[t.Any] = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode:
         raise LabError(f"tcpdump: {done.stderr}")

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 
 from .evidence import LOGS, Evidence
-from .lab import Lab, Setup
+from .lab import EVERYTHING, HEADERS, Lab, Setup
 
 Body = t.Callable[..., None]
 CASES: dict[str, Case] = {}
@@ -56,9 +56,11 @@ def case(
     def register(body: Body) -> Body:
         name = "-".join(filter(None, (label, variant)))
         assert name not in CASES, name
-        # Every way to log has its turn, the same one in every run.
-        formats = sorted(LOGS)
-        setup.setdefault("log", formats[zlib.crc32(name.encode()) % len(formats)])
+        # Every way to log and to capture has its turn, the same one in every run.
+        turn = zlib.crc32(name.encode())
+        setup.setdefault("log", sorted(LOGS)[turn % len(LOGS)])
+        setup.setdefault("snaplen", [HEADERS, EVERYTHING][turn // 8 % 2])
+        setup.setdefault("any_device", turn // 16 % 3 == 0)
         CASES[name] = Case(name, label, body, arguments or {}, Setup(**setup), log_tells, rises, never, programs)
         return body
 

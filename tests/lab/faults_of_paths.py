@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 from .cases import case
+from .forgery import reset_both
 from .hosts import ROUTER, LabError
 from .lab import CONF, Lab
 from .phases import ANY_LOSS, BY_CLIENT, BY_SERVER, RESET, RST, TIMED_OUT, begin
@@ -100,6 +101,21 @@ def middlebox_reset_client(lab: Lab) -> None:
     forgotten(lab, client.local[1])
     if lab.packets("server", f"{BY_SERVER} and {RST}"):
         raise LabError("the server has reset the connection itself")
+
+
+@case("middlebox_reset", "both", rises=("sessions_abandoned",), conf=NEVER, arguments={"ttl": 64})
+@case("middlebox_reset", "both_odd_ttl", rises=("sessions_abandoned",), conf=NEVER, arguments={"ttl": 119})
+def middlebox_reset_both(lab: Lab, ttl: int) -> None:
+    """As some load balancers of clouds do: after the idle time the device resets both ends, unasked."""
+    client = lab.connect()
+    begin(client, "idle")
+    lab.fault()
+    time.sleep(FORGETS)
+    reset_both(lab.network.router, lab.directory / "server.pcap", client.local, lab.server, ttl)
+    lab.lost(client, "middlebox_reset", within=5)
+    lab.logged(RESET)
+    client.send("SELECT 1")
+    client.fails("server closed the connection unexpectedly")
 
 
 @case("keepalive_probes_filtered", rises=("sessions_abandoned", "TcpExtTCPAbortOnTimeout"))

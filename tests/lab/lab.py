@@ -45,7 +45,7 @@ class Setup:
     log: str = "full"
     family: int = 4
     snaplen: int = HEADERS
-    router_any: bool = False  # one capture of all the router's devices, which has each packet twice
+    any_device: bool = False  # captures of all devices of a host: other headers, and on the router each packet twice
 
 
 class Lab(contextlib.AbstractContextManager["Lab"]):
@@ -82,10 +82,14 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
             raise
 
     def _begin_captures(self) -> None:
-        router = ["any"] if self.setup.router_any else ["c0", "s0"]
-        places = [(self.network.client, "eth0", "client"), (self.network.server, "eth0", "server")]
-        for host, device, side in places + [(self.network.router, device, "router") for device in router]:
-            name = side if side != "router" else f"router-{device}"
+        network, any_device = self.network, self.setup.any_device
+        for name, host, device, side in (
+            ("client", network.client, "eth0", "client"),
+            ("server", network.server, "eth0", "server"),
+            *([] if any_device else [("router-c0", network.router, "c0", "router")]),
+            ("router-s0", network.router, "s0", "router"),
+        ):
+            name, device = (side, "any") if any_device else (name, device)
             self._captures[name] = Capture(host, device, self.directory / f"{name}.pcap", side, self.setup.snaplen)
             self._stack.callback(self._captures[name].stop)
 
