@@ -63,7 +63,7 @@ def main() -> int:
                 print(f"skipped   {reason}", flush=True)
             except Exception as problem:
                 failed += 1
-                print(f"FAILED    {name}", *traceback.format_exception(problem)[-8:], flush=True)
+                print(f"FAILED    {name}", *traceback.format_exception(problem, chain=False), sep="\n", flush=True)
     known = options.out / "labels.json"
     labels = {entry["case"]: entry for entry in json.loads(known.read_text())} if known.exists() else {}
     labels |= {name: dataclasses.asdict(evidence) for name, evidence in made.items()}

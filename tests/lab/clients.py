@@ -50,11 +50,17 @@ class Client:
         self.pid = 0
         self.seen_as: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
-        self.used = time.time()
         if wait_for_login:
-            answer = self.ask("SELECT pg_backend_pid(), host(inet_client_addr()), inet_client_port()")
-            pid, address, port = answer.split("|")
-            self.pid, self.seen_as, self.local = int(pid), (address, int(port)), self._own_end()
+            try:
+                self._log_in()
+            except BaseException:
+                self.close()
+                raise
+
+    def _log_in(self) -> None:
+        answer = self.ask("SELECT pg_backend_pid(), host(inet_client_addr()), inet_client_port()")
+        pid, address, port = answer.split("|")
+        self.pid, self.seen_as, self.local = int(pid), (address, int(port)), self._own_end()
 
     def _own_end(self) -> tuple[str, int]:
         for line in self._host.run(["ss", "-Htnp"]).splitlines():
@@ -66,7 +72,6 @@ class Client:
     def send(self, sql: str) -> None:
         """Begin a statement, or one of psql's own commands, without waiting for it."""
         assert self.process.stdin
-        self.used = time.time()
         self.process.stdin.write((sql if sql.startswith("\\") else f"{sql};").encode() + b"\n")
         self.process.stdin.flush()
 
@@ -83,7 +88,6 @@ class Client:
                 raise LabError(f"psql gave no answer in {seconds:g} s: {self.errors()}")
             self._unread += piece
         line, _newline, self._unread = self._unread.partition(b"\n")
-        self.used = time.time()
         return line.decode()
 
     def ask(self, sql: str, seconds: float = 10) -> str:

@@ -129,7 +129,7 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
         """Every attempt to connect since the fault, by what the client's host sent, is lost."""
         known = {entry.client[1] for entry in self.losses + self.harmless}
         sent = f"dst host {address or self.address} and dst port {port} and tcp[tcpflags] == tcp-syn"
-        ports = {int(line.split()[2].rpartition(".")[2]) for line in self.packets("client", sent)}
+        ports = {int(port) for port in re.findall(r" IP \S+\.(\d+) > ", "\n".join(self.packets("client", sent)))}
         for local in sorted(ports - known):
             self.lost_socket(cause, (CLIENT[4], local))
 
