@@ -114,12 +114,12 @@ def run(wish: Wish, check_mode: bool) -> dict[str, t.Any]:
         "payload": wish.payload,
         "room": wish.file_size * wish.files,
     }
-    if check_mode:
-        directory = os.path.abspath(wish.directory or _PARENT)
-        _need_room_to_begin(asked, directory if os.path.isdir(directory) else os.path.dirname(directory), wish)
-        _try(asked, [*command, "-d", scope.expression])
-        return plan
     try:
+        if check_mode:
+            directory = os.path.abspath(wish.directory or _PARENT)
+            _need_room_to_begin(asked, directory if os.path.isdir(directory) else os.path.dirname(directory), wish)
+            _try(asked, [*command, "-d", scope.expression])
+            return plan
         with _signals.noted() as signals, _directory(asked, wish) as directory:
             return {**plan, "directory": directory, **_capture(asked, command, wish, scope, directory, signals)}
     except OSError as error:
@@ -561,7 +561,7 @@ _RIGHT_REMEDY = (
 
 def _lacking() -> str:
     """Which right is missing."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as status:
         effective = int(t.cast("re.Match[str]", re.search(r"^CapEff:\s*(\w+)", status.read(), re.MULTILINE))[1], 16)
     if effective >> _CAP_NET_RAW & 1:
         return "the kernel does not permit it, although the capability CAP_NET_RAW is there"
@@ -587,6 +587,8 @@ def _directory(asked: str, wish: Wish) -> t.Iterator[str]:
             os.mkdir(directory, 0o700)
         except FileExistsError:
             made = False
+            if not os.path.isdir(directory):
+                raise NotADirectoryError(errno.ENOTDIR, "", directory) from None
     try:
         _need_room_to_begin(asked, directory, wish)
         yield directory

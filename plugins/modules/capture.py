@@ -233,9 +233,8 @@ def main() -> None:
         if result.get("packets_dropped"):
             module.warn(f"the kernel dropped {result['packets_dropped']} packets: the files have gaps")
         if result.get("files") == []:
-            module.warn(
-                f"nothing was captured: no packet from or to ports {', '.join(map(str, options['ports']))} came by"
-            )
+            ports = ", ".join(map(str, options["ports"]))
+            module.warn(f"nothing was captured: no packet from or to port {ports} came by")
         module.exit_json(**result)
 
 
