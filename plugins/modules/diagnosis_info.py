@@ -204,7 +204,9 @@ healthy:
   returned: success
   type: bool
 connections:
-  description: How many connections the logs have C(seen), and how many C(normal_closes).
+  description:
+    - How many connections the logs have C(seen), how many C(normal_closes), and how many were C(empty), which is to say
+      opened and closed without a login; RV(losses) has a row only for the first thousand of those.
   returned: success
   type: dict
 suspects:

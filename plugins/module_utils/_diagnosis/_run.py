@@ -43,18 +43,18 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
         finally:
             database.close()
         prefix = prefix or found_prefix
-        rates = rates or live.pop("rates")
-    stories = Stories()
-    events, unread = _scan.scan(files, prefix, since, until)
+        found_rates = live.pop("rates")
+        rates = rates or found_rates
+    stories = Stories(since, until)
+    # What was logged before *since* may say who it was that was lost later.
+    events, unread = _scan.scan(files, prefix, until=until)
     for event in events:
         stories.event(event)
     problems += unread
     for capture in options["captures"]:
         path, side = capture["path"], capture["side"]
         for flow in _flows.flows(_packets.packets(path, problems), path, side, port):
-            when = flow.closed_at or flow.ended
-            if (since is None or when >= since) and (until is None or when <= until):
-                stories.flow(flow)
+            stories.flow(flow)
     sides = frozenset(capture["side"] for capture in options["captures"])
     return _result(stories, live, rates, problems, sides)
 
@@ -108,7 +108,11 @@ def _result(stories: Stories, live: Row, rates: Row | None, problems: list[str],
         "causes": _judge.summary(verdicts),
         "losses": [verdict.as_dict() for verdict in verdicts],
         "healthy": not harmful and not live["suspects"],
-        "connections": {"seen": stories.connections, "normal_closes": stories.normal_closes},
+        "connections": {
+            "seen": stories.connections,
+            "normal_closes": stories.normal_closes,
+            "empty": stories.empty,
+        },
         "statistics": rates,
         "host": _live.strain(),
         "problems": problems,
