@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import dataclasses
 import fnmatch
 import json
@@ -14,6 +15,7 @@ import shutil
 import sys
 import time
 import traceback
+import typing as t
 from pathlib import Path
 
 from . import CASES, Case, Evidence, Skipped, run
@@ -26,6 +28,16 @@ def chosen(patterns: list[str]) -> list[Case]:
         if not fnmatch.filter(CASES, pattern):
             sys.exit(f"no such case: {pattern} (--list shows them)")
     return [case for name, case in CASES.items() if not patterns or any(fnmatch.fnmatch(name, p) for p in patterns)]
+
+
+@contextlib.contextmanager
+def cancelling(pool: concurrent.futures.Executor) -> t.Iterator[None]:
+    """Interrupted, end what runs and begin nothing more."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
 
 
 def main() -> int:
@@ -51,7 +63,7 @@ def main() -> int:
         start = time.monotonic()
         return run(case, options.out, **setup), time.monotonic() - start
 
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool, cancelling(pool):
         futures = {pool.submit(play, case): case for case in cases}
         for future in concurrent.futures.as_completed(futures):
             name = futures[future].name
@@ -63,7 +75,7 @@ def main() -> int:
                 print(f"skipped   {reason}", flush=True)
             except Exception as problem:
                 failed += 1
-                print(f"FAILED    {name}", *traceback.format_exception(problem, chain=False), sep="\n", flush=True)
+                print(f"FAILED    {name}: {''.join(traceback.format_exception(problem, limit=-3))}", flush=True)
     known = options.out / "labels.json"
     labels = {entry["case"]: entry for entry in json.loads(known.read_text())} if known.exists() else {}
     labels |= {name: dataclasses.asdict(evidence) for name, evidence in made.items()}

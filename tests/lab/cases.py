@@ -11,9 +11,13 @@ import typing as t
 import zlib
 from pathlib import Path
 
-from .evidence import LOGS, Evidence
-from .lab import EVERYTHING, HEADERS, Lab, Setup
+from support import Unavailable, find_source
+from support.sources import TLS
 
+from .evidence import LOGS, Evidence
+from .lab import EVERYTHING, HEADERS, MAJOR, Lab, Setup
+
+PROGRAMS = ("conntrack", "ip", "nft", "nsenter", "nstat", "setpriv", "ss", "tcpdump")
 Body = t.Callable[..., None]
 CASES: dict[str, Case] = {}
 
@@ -56,11 +60,12 @@ def case(
     def register(body: Body) -> Body:
         name = "-".join(filter(None, (label, variant)))
         assert name not in CASES, name
-        # Every way to log and to capture has its turn, the same one in every run.
+        # Every way to log and to capture and every major has its turn, the same one in every run.
         turn = zlib.crc32(name.encode())
         setup.setdefault("log", sorted(LOGS)[turn % len(LOGS)])
         setup.setdefault("snaplen", [HEADERS, EVERYTHING][turn // 8 % 2])
         setup.setdefault("any_device", turn // 16 % 3 == 0)
+        setup.setdefault("major", MAJOR if setup.get("tls") else [MAJOR, 16, 18][turn // 64 % 3])
         CASES[name] = Case(name, label, body, arguments or {}, Setup(**setup), log_tells, rises, never, programs)
         return body
 
@@ -72,12 +77,17 @@ def run(chosen: Case, directory: Path, **setup: t.Any) -> Evidence:
 
     *setup* is laid over what the case asks for. Raises `LabError` when what happened is not what the label says.
     """
-    missing = [program for program in (*chosen.programs, "tcpdump", "nft", "setpriv") if not shutil.which(program)]
+    missing = [program for program in (*PROGRAMS, *chosen.programs) if not shutil.which(program)]
     if missing:
         raise Skipped(f"{chosen.name}: no {', '.join(missing)} here (tools/install_system_packages)")
+    chosen_setup = dataclasses.replace(chosen.setup, **setup)
+    try:
+        find_source(chosen_setup.major, {TLS} if chosen_setup.tls else ())
+    except Unavailable as problem:
+        raise Skipped(f"{chosen.name}: {problem}") from None
     place = directory / chosen.name
     place.mkdir(parents=True)
-    with Lab(dataclasses.replace(chosen.setup, **setup), place) as lab:
+    with Lab(chosen_setup, place) as lab:
         try:
             lab.visit()
             chosen.body(lab, **chosen.arguments)

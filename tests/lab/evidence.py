@@ -26,16 +26,7 @@ LOGS = {
     "csv": {"logging_collector": "on", "log_destination": "csvlog"},
     "json": {"logging_collector": "on", "log_destination": "jsonlog"},
 }
-STATISTICS = """
-SELECT json_build_object(
-    'pg_stat_database', (SELECT json_agg(d) FROM pg_stat_database d WHERE datname IS NOT NULL),
-    'pg_stat_activity', (SELECT json_agg(to_jsonb(a) - 'query') FROM pg_stat_activity a WHERE client_port > 0),
-    'pg_stat_ssl', (SELECT json_agg(s) FROM pg_stat_ssl s WHERE ssl),
-    'pg_stat_replication', (SELECT json_agg(r) FROM pg_stat_replication r),
-    'pg_settings', (SELECT json_object_agg(name, setting) FROM pg_settings
-                    WHERE name ~ '^(tcp_|log_(line|conn|disc)|.*_timeout$|client_connection_check|max_connections)')
-)
-"""
+STATISTICS = "SELECT json_object_agg(datname, to_json(d)) FROM pg_stat_database d WHERE datname IS NOT NULL"
 
 
 @dataclasses.dataclass
@@ -72,25 +63,20 @@ class Evidence:
 
 
 def sample(cluster: Cluster, host: Host, *, ask_server: bool = True) -> dict[str, t.Any]:
-    """The statistics of this moment: the server's own, the kernel's counters, the sockets."""
-    found = cluster.query(STATISTICS)[0][0] if ask_server and cluster.running else {}
+    """The counters of this moment, as the module diagnosis_info takes them: the server's own and the kernel's."""
+    counters = json.loads(host.run(["nstat", "--json", "-asz", "Tcp*"]))["kernel"]
     return {
-        "time": time.time(),
-        **found,
-        "nstat": json.loads(host.run(["nstat", "--json", "-asz"]))["kernel"],
-        "sockets": host.run(["ss", "-Htnoi", "--oneline"]).splitlines(),
+        "at": time.time(),
+        "databases": cluster.query(STATISTICS)[0][0] if ask_server and cluster.running else {},
+        "kernel": {re.sub("^Tcp(Ext)?", "", name): value for name, value in counters.items()},
     }
 
 
 def risen(before: dict[str, t.Any], after: dict[str, t.Any], name: str) -> float:
-    """By how much a counter of pg_stat_database or of the kernel rose."""
-    return _counter(after, name) - _counter(before, name)
-
-
-def _counter(statistics: dict[str, t.Any], name: str) -> float:
-    if re.match("(Tcp|Ip)", name):
-        return float(statistics["nstat"][name])
-    return sum(float(row[name]) for row in statistics["pg_stat_database"])
+    """By how much a counter of the server (sessions_...) or of the kernel rose."""
+    if not name.startswith("sessions"):
+        return float(after["kernel"][name] - before["kernel"][name])
+    return float(sum(after["databases"][key][name] - row[name] for key, row in before["databases"].items()))
 
 
 def log_files(cluster: Cluster) -> list[Path]:

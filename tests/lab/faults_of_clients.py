@@ -40,6 +40,7 @@ CHECKED = {"client_connection_check_interval": "1s"}
     rises=("sessions_fatal",),
     conf=CHECKED,
 )
+@case("client_exited", "copying_in", arguments={"phase": "copying_in", "line": EOF_IN_TRANSACTION}, log_tells=True)
 @case("client_exited", "sending", arguments={"phase": "sending", "line": LOST}, rises=("sessions_fatal",))
 def client_exited(lab: Lab, phase: str, line: str = "") -> None:
     """The process is killed; its kernel closes the connection."""
@@ -91,7 +92,7 @@ def client_vanished(lab: Lab, phase: str, line: str) -> None:
     client.kill()
     lab.lost(client, "client_vanished", within=15)
     lab.logged(line)
-    if lab.rose("TcpExtTCPAbortOnTimeout") and lab.packets("server", f"src host {lab.address} and icmp"):
+    if lab.rose("TCPAbortOnTimeout") and lab.packets("server", f"src host {lab.address} and icmp"):
         raise LabError("the path said something")
 
 
@@ -145,3 +146,18 @@ def slow_reader_cut(lab: Lab) -> None:
     client.thaw()
     client.fails("server closed the connection unexpectedly")
     time.sleep(0.3)
+
+
+@case("healthy", "slow_reader", never=ANY_LOSS, conf={"tcp_user_timeout": 9000})
+def healthy_slow_reader(lab: Lab) -> None:
+    """The client does not read for a while, then goes on, in time."""
+    client = lab.connect()
+    lab.fault()
+    client.send(FLOOD)
+    lab.active(client)
+    client.freeze()
+    time.sleep(5)
+    client.thaw()
+    client.ask("SELECT 1", 30)
+    client.quit()
+    lab.fine(client, "normal_close")

@@ -24,7 +24,7 @@ def forgotten(lab: Lab, client_port: int) -> None:
         raise LabError(f"the router remembers the flow:\n{lab.network.flows()}")
 
 
-@case("middlebox_forgot_flow", "server_probes", rises=("sessions_abandoned", "TcpExtTCPAbortOnTimeout"), conf=LATE)
+@case("middlebox_forgot_flow", "server_probes", rises=("sessions_abandoned", "TCPAbortOnTimeout"), conf=LATE)
 def middlebox_forgot_flow(lab: Lab) -> None:
     """The server's probes come too late and are dropped."""
     lab.network.forget_idle(FORGETS)
@@ -54,7 +54,7 @@ def middlebox_forgot_flow_client(lab: Lab) -> None:
 @case(
     "middlebox_forgot_flow",
     "long_query",
-    rises=("sessions_abandoned", "TcpExtTCPAbortOnTimeout"),
+    rises=("sessions_abandoned", "TCPAbortOnTimeout"),
     conf=NEVER | {"tcp_user_timeout": 4000},
 )
 def middlebox_forgot_flow_result(lab: Lab) -> None:
@@ -118,7 +118,7 @@ def middlebox_reset_both(lab: Lab, ttl: int) -> None:
     client.fails("server closed the connection unexpectedly")
 
 
-@case("keepalive_probes_filtered", rises=("sessions_abandoned", "TcpExtTCPAbortOnTimeout"))
+@case("keepalive_probes_filtered", rises=("sessions_abandoned", "TCPAbortOnTimeout"))
 def keepalive_probes_filtered(lab: Lab) -> None:
     """The path lets no empty segment of the server pass; a live client is cut."""
     client = lab.connect()
@@ -133,7 +133,7 @@ def keepalive_probes_filtered(lab: Lab) -> None:
         raise LabError("not all probes were filtered")
 
 
-@case("one_way_loss", rises=("sessions_abandoned", "TcpExtTCPAbortOnTimeout"))
+@case("one_way_loss", rises=("sessions_abandoned", "TCPAbortOnTimeout"))
 def one_way_loss(lab: Lab) -> None:
     """What the client sends does not arrive; it answers every probe."""
     client = lab.connect()
@@ -146,7 +146,7 @@ def one_way_loss(lab: Lab) -> None:
         raise LabError("the client has not answered")
 
 
-@case("path_mtu_blackhole", rises=("TcpExtTCPAbortOnTimeout",), conf={"tcp_user_timeout": 5000})
+@case("path_mtu_blackhole", rises=("TCPAbortOnTimeout",), conf={"tcp_user_timeout": 5000})
 def path_mtu_blackhole(lab: Lab) -> None:
     """Large packets are dropped without a word, small ones pass."""
     client, other = lab.connect(), lab.connect()
@@ -163,7 +163,7 @@ def path_mtu_blackhole(lab: Lab) -> None:
     lab.fine(other, "normal_close")
 
 
-@case("outage_outlasted_timers", rises=("sessions_abandoned", "TcpExtTCPAbortOnTimeout"))
+@case("outage_outlasted_timers", rises=("sessions_abandoned", "TCPAbortOnTimeout"))
 def outage_outlasted_timers(lab: Lab) -> None:
     """Nothing passes for longer than the server waits; then everything passes again."""
     clients = [lab.connect(), lab.connect()]

@@ -16,25 +16,26 @@ from .cases import case
 from .clients import program
 from .evidence import Lost
 from .hosts import LabError, stop, wait
-from .lab import PORT, Lab
+from .lab import MAJOR, PORT, Lab
 from .phases import BY_CLIENT, BY_SERVER, FIN, RST, begin
 
 #: A client that notices by itself that its server is gone.
 WATCHFUL = "keepalives_idle=2 keepalives_interval=1 keepalives_count=3 tcp_user_timeout=4000"
 
 
-@case("server_crash", log_tells=True)
-@case("server_crash", "tls", log_tells=True, tls=True)
-def server_crash(lab: Lab) -> None:
-    """One backend is killed, as by the kernel when memory is short; the server ends all others."""
+@case("server_crash", log_tells=True, arguments={"number": signal.SIGKILL})
+@case("server_crash", "tls", log_tells=True, tls=True, arguments={"number": signal.SIGKILL})
+@case("server_crash", "segv", log_tells=True, arguments={"number": signal.SIGSEGV})
+def server_crash(lab: Lab, number: signal.Signals) -> None:
+    """One backend is killed, as by the kernel when memory is short, or by a bug; the server ends all others."""
     clients = [lab.connect() for _turn in range(3)]
     for client in clients:
         begin(client, "idle")
     lab.fault()
-    os.kill(clients[0].pid, signal.SIGKILL)
+    os.kill(clients[0].pid, number)
     for client in clients:
         lab.lost(client, "server_crash", within=10)
-    lab.logged("was terminated by signal 9")
+    lab.logged(f"was terminated by signal {number:d}")
     lab.logged("ready to accept connections", count=2, seconds=20)
 
 
@@ -123,10 +124,15 @@ def statement_timeout(lab: Lab) -> None:
     lab.lost(client, "statement_timeout")
 
 
-@case("walsender_timeout", log_tells=True, conf={"wal_sender_timeout": "3s"})
-@case("walsender_timeout", "vanished", log_tells=True, conf={"wal_sender_timeout": "3s"}, arguments={"vanish": True})
-def walsender_timeout(lab: Lab, vanish: bool = False) -> None:
-    """A receiver of WAL does not answer any more: it is stopped, or its host is gone."""
+# pg_receivewal is the distribution's, and refuses a newer server.
+WALSENDER = {"log_tells": True, "conf": {"wal_sender_timeout": "3s"}, "major": MAJOR}
+
+
+@case("walsender_timeout", **WALSENDER, arguments={"cause": "walsender_timeout", "fault": "stop"})
+@case("walsender_timeout", "vanished", **WALSENDER, arguments={"cause": "walsender_timeout", "fault": "vanish"})
+@case("client_exited", "walreceiver", **WALSENDER, arguments={"cause": "client_exited", "fault": "kill"})
+def receiver_of_wal(lab: Lab, cause: str, fault: str) -> None:
+    """A receiver of WAL does not answer any more: it is stopped, its host is gone, or it is killed."""
     with tempfile.TemporaryDirectory() as directory:
         receiver = lab.network.client.start(
             [program("pg_receivewal"), "-w", "-D", directory, "-d", f"host={lab.address} user=postgres port={PORT}"],
@@ -134,15 +140,16 @@ def walsender_timeout(lab: Lab, vanish: bool = False) -> None:
         )
         try:
             query = "SELECT client_port, pid, host(client_addr) FROM pg_stat_replication WHERE state = 'streaming'"
-            port, pid, address = wait("the receiver", lambda: lab.cluster.query(query))[0]
+            port, pid, address = wait("the receiver", lambda: lab.cluster.query(query), every=0.3)[0]
             time.sleep(0.5)
             lab.fault()
-            if vanish:
+            if fault == "vanish":
                 lab.client_vanishes()
             else:
-                receiver.send_signal(signal.SIGSTOP)
-            lab.logged("terminating walsender process due to replication timeout", seconds=10)
-            lab.losses.append(Lost("walsender_timeout", address, port, pid, (address, port), time.time()))
+                receiver.send_signal(signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
+            timeout = "terminating walsender process due to replication timeout"
+            lab.logged("unexpected EOF on standby connection" if fault == "kill" else timeout, seconds=10)
+            lab.losses.append(Lost(cause, address, port, pid, (address, port), time.time()))
         finally:
             stop(receiver)
 

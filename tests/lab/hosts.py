@@ -41,7 +41,9 @@ class Host:
 
     def argv(self, argv: t.Sequence[str | Path], user: str = "") -> list[str]:
         """The command line that runs *argv* here; it is killed when the thread that starts it ends."""
-        return self.namespace.argv(["setpriv", "--pdeathsig", "KILL", *argv], user)
+        become = ["--reuid", user, "--regid", user, "--init-groups"] if user else []
+        enter = ["nsenter", f"--net=/proc/{self.namespace.pid}/ns/net", "setpriv", "--pdeathsig", "KILL", *become]
+        return [*enter, *map(str, argv)]
 
     def run(self, argv: t.Sequence[str | Path]) -> str:
         """The output of a command that has to succeed."""
@@ -202,7 +204,7 @@ class Network:
             host.close()
 
 
-def wait[T](what: str, condition: t.Callable[[], T], seconds: float = 10) -> T:
+def wait[T](what: str, condition: t.Callable[[], T], seconds: float = 10, every: float = 0.03) -> T:
     """Wait until *condition* is true; *what* says in the error what was waited for."""
     deadline = time.monotonic() + seconds
     while True:
@@ -210,7 +212,7 @@ def wait[T](what: str, condition: t.Callable[[], T], seconds: float = 10) -> T:
             return found
         if time.monotonic() > deadline:
             raise LabError(f"not seen in {seconds:g} s: {what}")
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> None:

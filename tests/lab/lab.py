@@ -30,6 +30,7 @@ CONF = {
     "tcp_keepalives_count": "3",
 }
 HBA = ["local all all trust", "local replication all trust", "host all all all trust", "host replication all all trust"]
+MAJOR = 15  # the distribution's own, with TLS
 HEADERS = 96  # Ethernet, IP and TCP with options, and the first 30 bytes
 EVERYTHING = 262144
 
@@ -38,7 +39,7 @@ EVERYTHING = 262144
 class Setup:
     """What a case needs: *conf* is laid over `CONF`, *log* one of `evidence.LOGS`."""
 
-    major: int = 15
+    major: int = MAJOR
     tls: bool = False
     conf: dict[str, str | int] = dataclasses.field(default_factory=dict)
     hba: tuple[str, ...] = ()
@@ -183,7 +184,7 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
     def active(self, client: Client) -> None:
         """Wait until the server is at work for a client."""
         query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
-        wait("the statement", lambda: self.cluster.query(query, (client.pid,)))
+        wait("the statement", lambda: self.cluster.query(query, (client.pid,)), every=0.1)
 
     def rose(self, *names: str) -> dict[str, t.Any]:
         """Take the second sample, when all these counters have risen."""
@@ -192,7 +193,7 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
             after = self.sample()
             return after if all(evidence.risen(self.before, after, name) > 0 for name in names) else None
 
-        return wait(f"a rise of {', '.join(names)}", all_rose, 4) or {}
+        return wait(f"a rise of {', '.join(names)}", all_rose, every=0.3) or {}
 
     # ---- what comes of it
 

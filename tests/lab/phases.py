@@ -10,7 +10,7 @@ import time
 from .clients import Client
 
 TRICKLE = "\\copy (SELECT repeat('x', 2000), pg_sleep(0.02) FROM generate_series(1, 100000)) TO '/dev/null'"
-FLOOD = "\\copy (SELECT repeat('x', 2000) FROM generate_series(1, 1000000)) TO '/dev/null'"
+FLOOD = "\\copy (SELECT repeat('x', 2000) FROM pg_sleep(2), generate_series(1, 20000)) TO '/dev/null'"  # in 2 s
 
 TIMED_OUT = "could not receive data from client: Connection timed out"
 RESET = "could not receive data from client: Connection reset by peer"
@@ -24,11 +24,14 @@ FIN, RST = "(tcp[tcpflags] & tcp-fin) != 0", "(tcp[tcpflags] & tcp-rst) != 0"
 
 
 def begin(client: Client, phase: str) -> None:
-    """Bring a session into a phase: idle, in_transaction, executing or sending."""
+    """Bring a session into a phase: idle, in_transaction, executing, copying_in or sending."""
     if phase == "in_transaction":
         client.ask("BEGIN; SELECT txid_current()")
     elif phase == "executing":
         client.send("SELECT pg_sleep(7)")
+    elif phase == "copying_in":
+        client.ask("CREATE TEMPORARY TABLE copied (x text); SELECT 1")
+        client.send("\\copy copied FROM PROGRAM 'echo 1; sleep 30'")
     elif phase == "sending":
         client.send(TRICKLE)
     else:
