@@ -93,7 +93,7 @@ _IN_JSON = _after(b'"message":"', b'","state_code":".....","message":"')
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _place(text: str | None) -> tuple[str | None, int | None]:

@@ -100,7 +100,7 @@ _SAID = (
     ("authentication_timeout", "canceling authentication due to timeout", ""),
     ("too_many_clients", "sorry, too many clients already", ""),
     ("too_many_clients", "remaining connection slots are reserved for ", r"[\w -]{0,60}"),
-    ("too_many_clients", "too many connections for ", r"role|database"),
+    ("too_many_clients", "too many connections for ", r"(?:role|database)"),
     ("too_many_clients", "number of requested standby connections exceeds ", r"\"?max_wal_senders"),
     ("no_hba_entry", "no pg_hba.conf entry for ", _REFUSED),
     ("no_hba_entry", "pg_hba.conf rejects ", _REFUSED),
@@ -116,6 +116,7 @@ _SAID = (
     ("not_postgresql", "invalid startup packet layout", ""),
     ("not_postgresql", "received direct SSL connection request without ALPN", ""),
     ("not_postgresql", "no PostgreSQL user name specified in startup packet", ""),
+    ("not_postgresql", "could not accept SSL connection: http request", ""),
     ("incomplete_startup", "incomplete startup packet", ""),
     ("protocol_violation", "invalid frontend message type ", r"\d+"),
     ("protocol_violation", "received unencrypted data after ", r"\w+ request"),
@@ -215,11 +216,14 @@ def classified(severity: str, sqlstate: str | None, message: str) -> Message | N
 
 def _told(kind: str, found: t.Match[str]) -> Message:
     said = {name: value for name, value in found.groupdict().items() if value}
+    replaced = {found.span(name): "..." for name in _SENT if name in said}
+    if kind.endswith("_"):
+        error, words = _error(found["error"])
+        kind += "reset" if (kind, error) == ("receive_", "broken_pipe") else error
+        replaced[found.span("error")] = words
     text = found[0]
-    for start, end in sorted((found.span(name) for name in _SENT if name in said), reverse=True):
-        text = f"{text[:start]}...{text[end:]}"
-    if "error" in said:
-        kind += _error(kind, said["error"])
+    for (start, end), words in sorted(replaced.items(), reverse=True):
+        text = text[:start] + words + text[end:]
     number = said.get("number")
     return Message(
         kind=kind,
@@ -234,11 +238,12 @@ def _told(kind: str, found: t.Match[str]) -> Message:
     )
 
 
-def _error(kind: str, text: str) -> str:
+def _error(text: str) -> tuple[str, str]:
     for name, pattern in _ERROR:
-        if pattern.search(text):
-            return "reset" if (kind, name) == ("receive_", "broken_pipe") else name
-    return "failed"
+        found = pattern.search(text)
+        if found:
+            return name, found[0]
+    return "failed", "..."
 
 
 def _seconds(clock: str) -> float:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -96,6 +97,7 @@ _LOOKS = (
 )
 
 
+@functools.lru_cache(maxsize=None)
 def compiled(prefix: str) -> t.Pattern[str]:
     """Matches the start of a line up to its message; groups are named by the escapes, ``severity`` and ``code``."""
     parts = []

@@ -205,6 +205,7 @@ def _opened(path: str) -> t.Iterator[t.Any]:
         if magic.startswith(_ZSTD):
             if not shutil.which("zstd"):
                 raise _Unreadable("compressed with zstd, and there is no program zstd here")
+            os.lseek(raw.fileno(), 0, os.SEEK_SET)  # the program knows nothing of the buffer here
             yield stack.enter_context(_output_of(["zstd", "-dcq"], raw))
         else:
             opener = next((opener for start, opener in _OPENERS if magic.startswith(start)), None)
