@@ -57,8 +57,9 @@ def head(result: Result) -> str:
         sides = ", ".join(dict.fromkeys(one["side"] for one in sources["captures"]))
         parts.append(f"{_counted(len(sources['captures']), 'capture')} ({sides})")
     if sources.get("logs") or seen["seen"]:
-        normal = f", {seen['normal_closes']} closed normally" if seen["normal_closes"] else ""
-        parts.append(f"{_counted(seen['seen'], 'connection')} logged{normal}")
+        kinds = (("normal_closes", "closed normally"), ("empty", "without a login"))
+        some = "".join(f", {seen[key]} {how}" for key, how in kinds if seen[key])
+        parts.append(f"{_counted(seen['seen'], 'connection')} logged{some}")
     return "; ".join(parts) or "counters alone"
 
 

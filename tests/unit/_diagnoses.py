@@ -61,7 +61,7 @@ def diagnosed(losses: t.Sequence[Loss] = (), **more: t.Any) -> Result:
         "causes": _judge.summary(verdicts),
         "losses": [verdict.as_dict() for verdict in verdicts],
         "healthy": all(_judge.CAUSES[verdict.cause].harmless for verdict in verdicts),
-        "connections": {"seen": 431, "normal_closes": 419},
+        "connections": {"seen": 431, "normal_closes": 419, "empty": 0},
         "sources": {"logs": [LOG], "captures": []},
         "server": {"version": "17.2 (Debian 17.2-1.pgdg120+1)", "version_num": 170002},
         "suspects": [],

@@ -114,15 +114,19 @@ def test_the_most_frequent_clients() -> None:
 
 
 def test_a_healthy_server_with_its_noise() -> None:
-    assert lines(diagnosed([health_check(float(number)) for number in range(312)])) == [
-        "db1: PostgreSQL 17.2; 1 log file; 431 connections logged, 419 closed normally",
+    connections = {"seen": 4431, "normal_closes": 419, "empty": 4012}  # more than have a row
+    result = diagnosed([health_check(float(number)) for number in range(312)], connections=connections)
+    assert lines(result) == [
+        "db1: PostgreSQL 17.2; 1 log file; 4431 connections logged, 419 closed normally, 4012 without a login",
         "  nothing wrong",
         "  harmless: 312 health checks",
     ]
 
 
 def test_nothing_wrong_is_not_said_of_what_could_not_be_read() -> None:
-    result = diagnosed(problems=["the server's log: it goes to a pipe"], connections={"seen": 0, "normal_closes": 0})
+    result = diagnosed(
+        problems=["the server's log: it goes to a pipe"], connections={"seen": 0, "normal_closes": 0, "empty": 0}
+    )
     result["sources"] = {"logs": [], "captures": []}
     assert lines(result) == [
         "db1: PostgreSQL 17.2",
@@ -138,7 +142,7 @@ def test_files_that_somebody_sent_and_no_server() -> None:
         "db1: 2 log files; 2 captures (client, server); 431 connections logged, 419 closed normally"
     )
     del result["sources"]
-    assert lines({**result, "connections": {"seen": 0, "normal_closes": 0}})[0] == "db1: counters alone"
+    assert lines({**result, "connections": {"seen": 0, "normal_closes": 0, "empty": 0}})[0] == "db1: counters alone"
 
 
 def test_what_is_seen_now() -> None:
