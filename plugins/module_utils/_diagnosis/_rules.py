@@ -12,6 +12,7 @@ import typing as t
 
 from ._causes import device
 from ._facts import Flow, LogEvent, Loss
+from ._legs import Legs
 
 
 class Clue(t.NamedTuple):
@@ -26,19 +27,24 @@ class Surroundings(t.NamedTuple):
     """What a loss did not happen alone in: the server's own events, the captures' sides, the losses of that moment.
 
     *beside* counts the losses within a few seconds of each time: of the same client address, and of others. *hung* are
-    the times (from, to) in which the server's kernel took connections, and nobody answered them.
+    the times (from, to) in which the server's kernel took connections, and nobody answered them. *legs* finds the two
+    connections of a session through a proxy.
     """
 
     world: t.Sequence[LogEvent] = ()
     sides: frozenset[str] = frozenset()
     beside: t.Callable[[Loss], tuple[int, int]] = lambda loss: (0, 0)
     hung: t.Sequence[tuple[float, float]] = ()
+    legs: t.Callable[[Loss], Legs | None] = lambda loss: None
 
 
-#: The same event at two clocks, or a server that takes its time.
-_MOMENT = 10.0
+#: A server that is shut down, or recovers, may take so long.
+_MOMENT = 60.0
 #: Silence of at least so many seconds may have made a device forget a flow; shorter limits are unusual.
 _LONG = 3.0
+#: A client that leaves within a second, having sent no more than a start-up packet (with TLS's own), only looked.
+_LOOK = 1.0
+_HELLO, _HELLO_TLS = 120, 1200
 #: A packet of this size is what a path with a small MTU drops.
 _LARGE = 1000
 
@@ -121,6 +127,7 @@ def clues(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
             if clue.cause != "normal_close" or not told:
                 yield clue
     yield from _of_several(loss.flows, surroundings)
+    yield from _of_legs(surroundings.legs(loss))
     yield from _of_company(loss, surroundings)
 
 
@@ -134,6 +141,11 @@ def _of_lines(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
         rows = _LINES.get(event.kind, ())
         if event.kind == "connection_lost" and any(kind.startswith("send_") for kind in kinds):
             continue  # the line before it says more
+        if event.kind == "receive_reset" and "connection_received" in kinds and "authenticated" not in kinds:
+            yield Clue("health_check", _LIKELY, f"{where} (before any login, as a health check closes)")
+            continue
+        if event.kind == "receive_reset" and any(one.number and one.number <= _LOOK for one in loss.events):
+            yield Clue("health_check", 0.6, f"{where} (within a second of the login, as a health check closes)")
         if event.kind == "receive_reset" and _over_tls(loss):
             yield Clue("client_exited", 0.75, f"{where} (over TLS a mere FIN without close_notify is logged so)")
             continue
@@ -152,7 +164,7 @@ def _of_lines(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
         event = loss.events[0]
         text = f"{event.file}:{event.line}: {event.text} (opened, and nothing came of it)"
         yield Clue("health_check", 0.75, text)
-        yield Clue("not_postgresql", _RATHER_NOT, text)
+        yield Clue("authentication_timeout", 0.25, text)
 
 
 def _over_tls(loss: Loss) -> bool:
@@ -161,8 +173,8 @@ def _over_tls(loss: Loss) -> bool:
 
 def _ended_by_server(event: LogEvent, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
     """A fast shutdown says the same to a session as pg_terminate_backend; the server's own lines tell."""
-    crash = _near(event, surroundings, "server_process_died", "recovered")
-    shutdown = _near(event, surroundings, "shutdown_request", "shut_down")
+    crash = _near(event.time, surroundings, "server_process_died", "recovered")
+    shutdown = _near(event.time, surroundings, "shutdown_request", "shut_down")
     if crash and event.kind == "starting_up":
         yield Clue("server_crash", 0.9, f"{where}; {crash}")
     elif shutdown:
@@ -175,11 +187,9 @@ def _ended_by_server(event: LogEvent, where: str, surroundings: Surroundings) ->
         yield Clue("server_crash", 0.3, where)
 
 
-def _near(event: LogEvent, surroundings: Surroundings, *kinds: str) -> str | None:
+def _near(time: float | None, surroundings: Surroundings, *kinds: str) -> str | None:
     for other in surroundings.world:
-        if other.kind in kinds and (
-            event.time is None or other.time is None or abs(other.time - event.time) <= 6 * _MOMENT
-        ):
+        if other.kind in kinds and (time is None or other.time is None or abs(other.time - time) <= _MOMENT):
             return f"{other.file}:{other.line}: {other.text}"
     return None
 
@@ -191,6 +201,9 @@ def _of_flow(flow: Flow, surroundings: Surroundings) -> t.Iterator[Clue]:
     where = f"{flow.file} ({flow.side})"
     if not flow.established and flow.syn:
         yield from _of_attempt(flow, where)
+        return
+    if _only_looked(flow):
+        yield from _of_look(flow, where)
         return
     yield from _of_first_bytes(flow, where)
     if flow.server_message:
@@ -220,11 +233,26 @@ def _of_attempt(flow: Flow, where: str) -> t.Iterator[Clue]:
         yield Clue("connect_no_answer", 0.95, f"{where}: {flow.syn_attempts} SYN, and no answer")
 
 
+def _only_looked(flow: Flow) -> bool:
+    if not flow.syn or flow.closed_by != "client" or flow.terminate:
+        return False
+    hello = flow.first_client_bytes in ("postgresql", "tls_request") and flow.data_server > 0
+    short = flow.data_client <= (_HELLO_TLS if flow.tls else _HELLO)
+    return not flow.data_client or (hello and short and (flow.closed_at or flow.ended) - flow.began <= _LOOK)
+
+
+def _of_look(flow: Flow, where: str) -> t.Iterator[Clue]:
+    if not flow.data_client:
+        yield Clue("health_check", _SURE, f"{where}: opened and closed by the client without a byte")
+    else:
+        text = f"{where}: the client said hello, and closed at once"
+        yield Clue("health_check", _LIKELY, text)
+        yield Clue("client_exited", _RATHER_NOT, text)
+
+
 def _of_first_bytes(flow: Flow, where: str) -> t.Iterator[Clue]:
     if flow.first_client_bytes in ("http", "other"):
         yield Clue("not_postgresql", _SURE, f"{where}: the client spoke {flow.first_client_bytes}")
-    elif flow.syn and not flow.data_client and not flow.data_server and flow.closed_by == "client":
-        yield Clue("health_check", _SURE, f"{where}: opened and closed by the client without a byte")
     elif flow.syn and not flow.data_client and flow.closed_by == "server":
         yield Clue("authentication_timeout", 0.9, f"{where}: the client sent nothing, and the server closed")
 
@@ -234,7 +262,6 @@ _MESSAGES = {
     "25P03": "idle_in_transaction_timeout",
     "25P04": "transaction_timeout",
     "57P02": "server_crash",
-    "57P03": "server_shutdown",
     "53300": "too_many_clients",
 }
 
@@ -247,10 +274,17 @@ def _of_server_message(flow: Flow, where: str, surroundings: Surroundings) -> t.
     if code in _MESSAGES:
         yield Clue(_MESSAGES[code], 0.95, text)
     elif code == "57P01":
-        shutdown = severity == "WARNING" or any(event.kind == "shutdown_request" for event in surroundings.world)
+        shutdown = severity == "WARNING" or _near(flow.closed_at, surroundings, "shutdown_request")
         yield Clue("server_shutdown", 0.9 if shutdown else 0.35, text)
         if not shutdown:
             yield Clue("backend_terminated", 0.6, text)
+    elif code == "57P03":
+        crash = _near(flow.closed_at, surroundings, "server_process_died", "recovered")
+        yield Clue("server_crash", 0.9 if crash else 0.3, text)
+        yield Clue("server_shutdown", 0.1 if crash else 0.5, text)
+    elif code == "08P01":
+        expired = flow.silence.seconds >= 1.0
+        yield Clue("pooler_closed", 0.85 if expired else 0.4, f"{text}, as PgBouncer says it for all its limits")
 
 
 def _of_icmp(flow: Flow, where: str) -> t.Iterator[Clue]:
@@ -267,8 +301,6 @@ def _of_fin(flow: Flow, where: str, surroundings: Surroundings) -> t.Iterator[Cl
         weight = _SURE if flow.terminate_certain else 0.9
         yield Clue("normal_close", weight, f"{where}: the client said goodbye before it closed")
     elif flow.closed_by == "client":
-        if not flow.data_client and flow.syn:
-            return  # a health check, see above
         if is_unanswered_login(flow):
             yield Clue("server_hung", 0.95, f"{where}: the server's kernel took the connection, and nobody answered it")
         elif _waited_in_vain(flow, surroundings):
@@ -430,6 +462,32 @@ def _of_several(flows: t.Sequence[Flow], surroundings: Surroundings) -> t.Iterat
         yield Clue(
             "middlebox_reset", 0.9, "the RST that the server got in the client's name was never sent by the client"
         )
+
+
+def _of_legs(legs: Legs | None) -> t.Iterator[Clue]:
+    """What stands between the two connections of one session has closed both of them, or lost the one."""
+    if not legs or legs.back.terminate:
+        return
+    front, back = legs
+    text = "the client said goodbye to what stands between, which has then closed the other side"
+    if front.terminate:
+        yield Clue("normal_close", 0.95, text)
+        yield Clue("client_exited", -0.9, text)
+        return
+    where = f"{front.client[0]} to {front.server[0]}, {back.client[0]} to {back.server[0]}"
+    lost = front.retransmitting == "server" or front.unanswered_probes_by == "server"
+    if lost or front.closed_how == "none":
+        yield Clue("proxy_lost_client", 0.95, f"{where}: the proxy had lost its client when it closed the other side")
+    elif front.server_message:
+        yield Clue("pooler_closed", 0.95, f"{where}: the pooler said {front.server_message} to its client and closed")
+    elif front.closed_by == "server" and back.closed_by == "client":
+        text = f"{where}: what is between closed both sides at once"
+        idle = min(front.silence.seconds, back.silence.seconds)
+        cause = "proxy_idle_timeout" if idle >= _LONG else "pooler_closed"
+        yield Clue(cause, 0.95, f"{text} after {idle:.1f} s of silence")
+    else:
+        return
+    yield Clue("client_exited", -0.9, f"{where}: it was not the client that closed")
 
 
 def _swallowed(near: Flow, far: Flow) -> t.Iterator[Clue]:

@@ -14,6 +14,7 @@ from .._database import Database
 from .._errors import Failure
 from . import _flows, _judge, _live, _packets, _scan, _times
 from ._facts import Loss
+from ._legs import legs
 from ._rules import Surroundings, is_unanswered_login
 from ._story import Stories
 
@@ -98,10 +99,7 @@ def _look_at(
 
 
 def _result(stories: Stories, live: Row, rates: Row | None, problems: list[str], sides: frozenset[str]) -> Row:
-    losses = stories.losses()
-    hung = [(flow.began, flow.ended) for loss in losses for flow in loss.flows if is_unanswered_login(flow)]
-    surroundings = Surroundings(stories.world, sides, _company(losses), hung)
-    verdicts = [verdict for loss in losses if (verdict := _judge.judge(loss, surroundings))]
+    verdicts = judged(stories, sides)
     harmful = [verdict for verdict in verdicts if not _judge.CAUSES[verdict.cause].harmless]
     return {
         "changed": False,
@@ -118,6 +116,14 @@ def _result(stories: Stories, live: Row, rates: Row | None, problems: list[str],
         "problems": problems,
         **live,
     }
+
+
+def judged(stories: Stories, sides: frozenset[str]) -> list[_judge.Verdict]:
+    """The verdicts on all losses, each seen among the others."""
+    losses = stories.losses()
+    hung = [(flow.began, flow.ended) for loss in losses for flow in loss.flows if is_unanswered_login(flow)]
+    surroundings = Surroundings(stories.world, sides, _company(losses), hung, legs(losses))
+    return [verdict for loss in losses if (verdict := _judge.judge(loss, surroundings))]
 
 
 def _company(losses: list[Loss]) -> t.Callable[[Loss], tuple[int, int]]:
