@@ -211,9 +211,12 @@ class _Half:
         self.zero_since: float | None = None
         self.zero_ended: tuple[float, float] | None = None  # the last time that its window was closed
 
+    def quiet_for(self, time: float) -> float:
+        return 0.0 if self.last is None else time - self.last
+
     def attempt(self, time: float) -> None:
         """It tries again what was not answered."""
-        self.gap = time - t.cast(float, self.last)
+        self.gap = self.quiet_for(time)
 
     def repeat(self, packet: Packet) -> None:
         self.attempt(packet.time)
@@ -270,7 +273,7 @@ class _Connection:
         time, flags, window, ttl = packet.time, packet.flags, packet.window, packet.ttl
         me = self._halves[way]
         identity = packet[5:10]
-        again = identity == me.identity and time - t.cast(float, me.last) < TWICE
+        again = identity == me.identity and me.quiet_for(time) < TWICE
         if ttl != me.ttl and not flags & RST:
             me.ttl = ttl
             me.ttls.add(ttl)
@@ -312,7 +315,7 @@ class _Connection:
         end = (seq + length + fin) & _WRAP  # a FIN has the value 1
         kind = "data" if length else "fin"
         if me.next is not None and not _is_after(end, me.next):
-            if packet.time - t.cast(float, me.last) >= TWICE:  # else it was only overtaken
+            if me.quiet_for(packet.time) >= TWICE:  # else it was only overtaken
                 me.repeat(packet)
             return kind
         self._answered(1 - way)
@@ -337,8 +340,7 @@ class _Connection:
         else:
             self._isn = packet.seq
             self._syn_attempts += 1
-            if me.last is not None:
-                me.attempt(packet.time)
+            me.attempt(packet.time)
         me.next = (packet.seq + 1) & _WRAP
         return "syn"
 
@@ -348,7 +350,7 @@ class _Connection:
         if me.next is None:
             me.next = packet.seq
             me.lone_acks = 1
-        elif me.lone_acks and self._last_way == way and packet.time - t.cast(float, me.last) >= QUIET / 2:
+        elif me.lone_acks and self._last_way == way and me.quiet_for(packet.time) >= QUIET / 2:
             me.attempt(packet.time)
             me.lone_acks += 1
 
@@ -542,7 +544,7 @@ class _Connection:
         other = self._halves[1 - self._halves.index(half)]
         # The other end had given up before the window was opened: it answers that with an RST.
         if half.zero_ended and self._rst.get("rst_by") == self._name(other) and half.zero_ended[1] >= other.last_new:
-            return half.zero_ended[1] - half.zero_ended[0]
+            return max(0.0, half.zero_ended[1] - half.zero_ended[0])
         return 0.0
 
     def _silence(self, ended: float) -> Silence:

@@ -116,34 +116,45 @@ class _Input:
     """The file for dpkt's readers, which take what they get: no length beyond reason, no end within a packet."""
 
     def __init__(self, file: t.BinaryIO) -> None:
-        self._file = file
-        self._link: bytes | None = None
-        self._interface = False
+        self._read = file.read
         #: The readers ask in turns for a header and for what belongs to it.
-        self.within = True
+        self.within = False
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= LONGEST:
             raise _Damage("is damaged; all before that was used")
-        data = self._file.read(size)
+        data = self._read(size)
         if len(data) < size and (data or self.within):
             raise _Damage("ends in the middle of a packet; all before that was used")
-        if self._interface:
-            if self._link not in (None, data[:2]):
-                raise _Damage("has packets of several kinds of interfaces; all before the second kind was used")
-            self._link = data[:2]
-        self._interface = not self.within and data[:4] in _INTERFACE_BLOCKS and size == 8
         self.within = not self.within
         return data
 
 
+class _Blocks(_Input):
+    """The same for pcapng, of which dpkt takes all packets for those of the first interface."""
+
+    _is_interface = False
+    _link: bytes | None = None
+
+    def read(self, size: int) -> bytes:
+        is_header = not self.within
+        data = super().read(size)
+        if self._is_interface and data[:2] != (self._link or data[:2]):
+            raise _Damage("has interfaces of several kinds; what was captured before the second kind was used")
+        if self._is_interface:
+            self._link = data[:2]
+        self._is_interface = is_header and data[:4] in _INTERFACE_BLOCKS
+        return data
+
+
 def _by_dpkt(file: t.BinaryIO, path: str, problems: list[str]) -> t.Iterator[Packet]:
-    capture = _Input(file)
     cut = 0
     try:
         if t.cast(io.BufferedReader, file).peek(4)[:4] == _PCAPNG:
+            capture: _Input = _Blocks(file)
             reader = dpkt.pcapng.Reader(capture)
         else:
+            capture = _Input(file)
             reader = dpkt.pcap.Reader(capture)
         capture.within = False
         link = reader.datalink() & 0xFFFF
