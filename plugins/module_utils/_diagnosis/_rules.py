@@ -89,6 +89,7 @@ _LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
     "connection_lost": _CLIENT_GONE_BUSY,
     "eof_in_transaction": (("client_exited", 0.9, "the client closed without a goodbye in an open transaction"),),
     "eof": (("client_exited", 0.95, "the client closed without a goodbye"),),
+    "standby_eof": (("client_exited", 0.9, "the receiver of WAL closed without a goodbye"),),
     "protocol_lost": (("client_exited", 0.6, "the client ended in the middle of a COPY"),),
     "idle_session_timeout": (("idle_session_timeout", _SURE, "the server says so"),),
     "idle_in_transaction_timeout": (("idle_in_transaction_timeout", _SURE, "the server says so"),),
@@ -121,11 +122,18 @@ def clues(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
     """Everything that speaks for or against some cause of *loss*."""
     told = list(_of_lines(loss, surroundings))
     yield from told
+    # Several captures of one connection show the same event: that is no evidence more than once.
+    seen: dict[str, Clue] = {}
     for flow in loss.flows:
         for clue in _of_flow(flow, surroundings):
-            # The server knows better than a goodbye that the client said all the same.
-            if clue.cause != "normal_close" or not told:
-                yield clue
+            known = seen.get(clue.cause)
+            if known is None or (clue.weight, clue.text) > (known.weight, known.text):
+                seen[clue.cause] = clue
+    if told:  # the server knows better than a goodbye that the client said all the same
+        seen.pop("normal_close", None)
+    if any(clue.weight >= _SURE for clue in told):
+        seen.pop("health_check", None)
+    yield from seen.values()
     yield from _of_several(loss.flows, surroundings)
     yield from _of_legs(surroundings.legs(loss))
     yield from _of_company(loss, surroundings)
@@ -202,6 +210,8 @@ def _of_flow(flow: Flow, surroundings: Surroundings) -> t.Iterator[Clue]:
     if not flow.established and flow.syn:
         yield from _of_attempt(flow, where)
         return
+    if not (flow.syn or flow.data_client or flow.data_server) and flow.ended - flow.began < _LOOK:
+        return  # what was left of a connection that had ended
     if _only_looked(flow):
         yield from _of_look(flow, where)
         return
@@ -496,7 +506,7 @@ def _swallowed(near: Flow, far: Flow) -> t.Iterator[Clue]:
     if far.side == "client":
         yield Clue("client_vanished", -0.9, "the client's own capture goes on")
     gave_up = near.closed_at if near.closed_how == "rst" and near.rst_by == "server" else None
-    if far.silence.probes_by_server and far.silence.probes_answered:
+    if far.silence.probes_answered > near.silence.probes_answered:
         yield Clue("one_way_loss", 0.95, f"probes of the server are answered in {far.file}, and the answers got lost")
     elif near.retransmitting == "server" and _only_large(near):
         yield Clue("path_mtu_blackhole", 0.95, f"{text}: segments above {near.largest_delivered} bytes")
