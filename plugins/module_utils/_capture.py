@@ -405,7 +405,7 @@ class _Tcpdump:
     """tcpdump in a process that ends with this one."""
 
     def __init__(self, command: list[str]) -> None:
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
             ["/bin/sh", "-c", _GUARD, "sh", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -538,10 +538,11 @@ def _user(asked: str, wanted: str | None) -> str | None:
 
 
 def _try(asked: str, command: list[str]) -> None:
-    """Have tcpdump open the interface and compile its filter, and catch nothing."""
-    done = subprocess.run(command, check=False, capture_output=True, env=_environment())
-    if done.returncode:
-        raise _explained(asked, done.stderr)
+    """Have tcpdump open the interface, compile its filter and show that, and catch nothing."""
+    with contextlib.closing(_Tcpdump(command)) as tcpdump:
+        shown = any(list(tcpdump.chunks()))
+    if not shown:
+        raise _explained(asked, tcpdump.said)
 
 
 def _explained(asked: str, said: bytes, **details: t.Any) -> Failure:
