@@ -145,6 +145,17 @@ def test_an_unknown_prefix_is_read_by_its_looks(before: str, said: dict[str, str
     assert said.items() <= _prefix.fields(found).items()
 
 
+def test_a_guess_makes_sense() -> None:
+    # Of a prefix that is not known, '%m [%p] %e %r %q%u@%d ', much would be part of the user's name.
+    line = "2026-11-22 12:00:00.123 UTC [42] 08006 10.0.0.1(4711) app@shop LOG:  a"
+    found = _prefix.guess([line])
+    assert found
+    match = found.match(line)
+    assert match
+    said = _prefix.fields(match)
+    assert (said["u"], said["d"], said["r"], said["e"]) == ("app", "shop", "10.0.0.1(4711)", "08006")
+
+
 def test_nothing_is_guessed_of_what_is_no_log() -> None:
     assert _prefix.guess(["# PostgreSQL Client Authentication", "host all all 127.0.0.1/32 trust", ""]) is None
     assert _prefix.guess([]) is None

@@ -216,7 +216,7 @@ def jsonlog(clock: Clock) -> Format:
             user=_text(found, "user"),
             database=_text(found, "dbname"),
             application=_text(found, "application_name"),
-            sqlstate=_text(found, "state_code"),
+            sqlstate=_text(found, "state_code") or "00000",  # which is left out
             session=_text(found, "session_id"),
         )
 

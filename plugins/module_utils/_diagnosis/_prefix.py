@@ -123,12 +123,18 @@ def compiled(prefix: str) -> t.Pattern[str]:
 
 def guess(lines: t.Sequence[str]) -> t.Pattern[str] | None:
     """What most of these lines begin with, None if none of them looks like a line of a server."""
-    fits = [(sum(1 for line in lines if pattern.match(line)), pattern) for pattern in map(compiled, KNOWN)]
+    fits = [(sum(1 for line in lines if _fits(pattern, line)), pattern) for pattern in map(compiled, KNOWN)]
     most, best = max(fits, key=lambda fit: fit[0])
     anything = sum(1 for line in lines if ANY.match(line))
     if most * 2 >= anything > 0 and most:
         return best
     return ANY if anything else None
+
+
+def _fits(pattern: t.Pattern[str], line: str) -> bool:
+    """Whether it also makes sense: names with blanks have other things in them."""
+    found = pattern.match(line)
+    return bool(found) and not any(" " in value for name, value in fields(found).items() if name in "ud")
 
 
 def fields(found: t.Match[str]) -> dict[str, str]:
