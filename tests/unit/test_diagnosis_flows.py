@@ -13,9 +13,15 @@ from _wire import CLIENT, SERVER, STARTUP, TERMINATE, Wire, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _flows
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _connection, _flows
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._connection import (
+    ACK,
+    FIN,
+    RST,
+    SYN,
+    Packet,
+)
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, Silence
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._flows import ACK, FIN, RST, SYN, Packet
 
 CLOSE_NOTIFY = b"\x15\3\3\0\x1a" + bytes(26)
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
@@ -280,6 +286,8 @@ def test_a_proxy_that_loses_patience() -> None:
         (verdict("WARNING", "57P02", b"N", translated="WARNUNG"), "WARNING 57P02"),
         (bytes(50) + verdict("ERROR", "22012", translated="ОШИБКА") + verdict("FATAL", "57P01"), "FATAL 57P01"),
         (b"D" + bytes(40) + b"\0Cabc", None),
+        (verdict("FATAL", "57P01") + verdict("NOTICE", "00000", b"N"), "FATAL 57P01"),
+        (verdict("SECRET", "57P01"), None),
         (100, None),
     ],
 )
@@ -671,7 +679,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         wire.icmp(number, f"3/1 from 192.0.2.{number}", 1)
         wire.server(number, bytes(10), seq=90001)
-    assert len(wire.flow().icmp) == len(wire.flow().retransmitted_sizes) == _flows.MOST_KEPT
+    assert len(wire.flow().icmp) == len(wire.flow().retransmitted_sizes) == _connection.MOST_KEPT
 
 
 def test_many_closed_at_once_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -703,7 +711,7 @@ PACKETS = st.builds(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(st.lists(PACKETS, max_size=12))
 def test_whatever_comes_it_becomes_flows(packets: list[Packet]) -> None:
     for flow in _flows.flows(packets, "it", "router"):

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _flows, _packets
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._flows import Packet
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._connection import Packet
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 
 PAYLOAD = b"Q\0\0\0\x0dSELECT 1\0"
@@ -269,7 +269,7 @@ def mutated(good: bytes, mutations: list[tuple[int, int]], end: int) -> bytes:
     return bytes(changed[:end])
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500)
 @given(
     st.one_of(
         st.binary(max_size=200),

@@ -17,7 +17,7 @@ import typing as t
 import zlib
 
 from .._errors import Failure
-from ._flows import Packet
+from ._connection import Packet
 
 try:
     import dpkt
