@@ -54,8 +54,8 @@ _SILENT = (
     ("client_vanished", 0.5, "keepalive or tcp_user_timeout expired: nothing came from the client any more"),
     ("middlebox_forgot_flow", 0.35, "a device that drops the packets of a forgotten flow looks the same to the server"),
     ("keepalive_probes_filtered", _RATHER_NOT, "a device that drops keepalive probes looks the same to the server"),
-    ("one_way_loss", 0.1, "a path that works in one direction only looks the same to the server"),
-    ("outage_outlasted_timers", 0.1, "an outage that has ended since looks the same to the server"),
+    ("one_way_loss", _RATHER_NOT, "a path that works in one direction only looks the same to the server"),
+    ("outage_outlasted_timers", _RATHER_NOT, "an outage that has ended since looks the same to the server"),
 )
 _CLIENT_GONE_BUSY = (
     ("client_exited", _MAYBE, "the connection was gone while the server worked for it"),
@@ -441,6 +441,7 @@ def _unacknowledged(flow: Flow, where: str, by: str) -> t.Iterator[Clue]:
     else:
         yield Clue("middlebox_forgot_flow", 0.1, forgot)
     yield Clue("client_vanished" if by == "server" else "server_vanished", 0.5, text)
+    yield Clue("outage_outlasted_timers", _RATHER_NOT, text)
 
 
 # ---- several captures of one connection
@@ -546,7 +547,7 @@ def _of_company(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
 
 _TELLING: tuple[tuple[frozenset[str], str, str], ...] = (
     (
-        frozenset({"client_vanished", "middlebox_forgot_flow", "keepalive_probes_filtered", "one_way_loss"}),
+        frozenset(cause for cause, _weight, _why in _SILENT),
         "client",
         "a capture on the client's host of the same minutes: was it alive, did probes arrive, did it repeat itself",
     ),
