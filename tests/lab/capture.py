@@ -20,7 +20,7 @@ class Capture:
     def __init__(self, host: Host, device: str, path: Path, side: str, snaplen: int) -> None:
         self.path, self.side = path, side
         self._tcpdump = host.start(
-            [*f"tcpdump -n -i {device} -s {snaplen} -U --immediate-mode -Z root -w".split(), path, FILTER],
+            [*f"tcpdump -n -i {device} -s {snaplen} -B 4096 -U --immediate-mode -Z root -w".split(), path, FILTER],
             stderr=subprocess.PIPE,
         )
         assert self._tcpdump.stderr
@@ -32,10 +32,15 @@ class Capture:
         raise LabError(f"tcpdump: {said.decode()}")
 
     def stop(self) -> None:
-        """No packet is kept after this."""
-        stop(self._tcpdump)
+        """No packet is kept after this. That one was missed is an error: the file would tell another story."""
         assert self._tcpdump.stderr
-        self._tcpdump.stderr.close()
+        if self._tcpdump.stderr.closed:
+            return
+        stop(self._tcpdump)
+        with self._tcpdump.stderr as stream:
+            said = stream.read().decode()
+        if "0 packets dropped by kernel" not in said.splitlines():
+            raise LabError(f"tcpdump on the {self.side}: {said}")
 
 
 def matching(path: Path, expression: str) -> list[str]:

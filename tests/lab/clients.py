@@ -72,8 +72,11 @@ class Client:
     def send(self, sql: str) -> None:
         """Begin a statement, or one of psql's own commands, without waiting for it."""
         assert self.process.stdin
-        self.process.stdin.write((sql if sql.startswith("\\") else f"{sql};").encode() + b"\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write((sql if sql.startswith("\\") else f"{sql};").encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise LabError(f"psql has ended: {self.errors()}") from None
 
     def receive(self, seconds: float = 10) -> str:
         """The next line that the server has sent."""

@@ -11,6 +11,8 @@ import socket
 import struct
 import subprocess
 import time
+import typing as t
+from pathlib import Path
 
 from .cases import case
 from .clients import Client, program
@@ -20,7 +22,7 @@ from .lab import MAJOR, PORT, Lab
 from .phases import ANY_LOSS, BY_CLIENT, BY_SERVER, FIN, RST
 
 VERSION_3 = 196608
-QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+QUIET: dict[str, t.Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 PASSWORD_WANTED = ("host all locked all scram-sha-256",)
 
 
@@ -50,7 +52,7 @@ def connect_refused(lab: Lab) -> None:
     lab.fault()
     attempt = lab.connect(wait_for_login=False)
     attempt.fails("Connection refused")
-    lab.lost_attempts("connect_refused", port=port)
+    lab.losses += lab.attempts("connect_refused", port=port)
     if not lab.packets("server", f"src port {port} and {RST}"):
         raise LabError("it was not the server's host that refused")
 
@@ -90,7 +92,7 @@ def too_many_clients(lab: Lab) -> None:
         for _turn in range(9):
             guests.append(lab.connect("user=guest"))
             lab.fine(guests[-1], "normal_close")
-    lab.lost_attempts("too_many_clients")
+    lab.losses += lab.attempts("too_many_clients")
     lab.logged("too many clients already|remaining connection slots are reserved")
     for guest in guests:
         guest.quit()
@@ -133,7 +135,7 @@ def health_check(lab: Lab, how: str) -> None:
                 connection.recv(1)
             if how != "close":
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        lab.harmless.append(Lost("health_check", *local, None, local, time.time()))
+        lab.harmless.append(Lost("health_check", local[0], local[1], None, local, time.time()))
         time.sleep(1)
     lab.logged("connection received: host=10", count=5)
     if not lab.packets("server", f"{BY_CLIENT} and {FIN if how == 'close' else RST}"):
@@ -147,8 +149,7 @@ def health_check_pg_isready(lab: Lab) -> None:
     for _turn in range(4):
         lab.network.client.run([program("pg_isready"), "-q", "-h", lab.address, "-p", str(PORT)])
         time.sleep(0.5)
-    lab.lost_attempts("health_check")
-    lab.harmless, lab.losses = lab.harmless + lab.losses, []
+    lab.harmless += lab.attempts("health_check")
 
 
 @case("normal_close", never=ANY_LOSS)
@@ -169,7 +170,7 @@ def normal_close(lab: Lab) -> None:
 @case("healthy", "tls", never=ANY_LOSS, tls=True)
 def healthy(lab: Lab) -> None:
     """A busy server: short and long sessions, and a load balancer that looks at the port."""
-    argv = [program("pgbench"), "-h", lab.address, "-p", str(PORT), "-U", "postgres", "postgres"]
+    argv: list[str | Path] = [program("pgbench"), "-h", lab.address, "-p", str(PORT), "-U", "postgres", "postgres"]
     lab.network.client.run([*argv, "-i", "-q"])
     lab.fault()
     short = lab.network.client.start([*argv, "-n", "-S", "-C", "-c", "2", "-T", "4", "-R", "40"], **QUIET)

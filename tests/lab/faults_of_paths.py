@@ -213,7 +213,7 @@ def connect_filtered(lab: Lab, rule: str) -> None:
     attempt = lab.connect("connect_timeout=4", wait_for_login=False)
     words = {"drop": "timeout expired", "prohibited": "No route to host", "reset": "Connection refused"}
     attempt.fails(next(text for word, text in words.items() if rule.endswith(word)))
-    lab.lost_attempts("connect_no_answer" if rule.endswith("drop") else "connect_rejected_by_firewall")
+    lab.losses += lab.attempts("connect_no_answer" if rule.endswith("drop") else "connect_rejected_by_firewall")
     if lab.packets("server", f"{BY_CLIENT} and src port {lab.losses[0].port}"):
         raise LabError("the attempt has reached the server")
 
@@ -228,7 +228,7 @@ def connect_to_nobody(lab: Lab, cause: str) -> None:
     lab.fault()
     attempt = lab.connect("connect_timeout=4", wait_for_login=False)
     attempt.fails("No route to host" if cause == "connect_unreachable" else "timeout expired")
-    lab.lost_attempts(cause)
+    lab.losses += lab.attempts(cause)
     said = bool(lab.packets("client", f"icmp and src host {ROUTER[4][0]}"))
     if said != (cause == "connect_unreachable"):
         raise LabError("the router said something else")

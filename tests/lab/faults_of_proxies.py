@@ -53,6 +53,7 @@ def health_check_haproxy(lab: Lab) -> None:
         time.sleep(3)
         client.quit()
         lab.fine(client, "normal_close")
+    lab.harmless += lab.attempts("health_check", "server")
 
 
 @case("pooler_closed", "server_idle_timeout", arguments={"why": "server idle timeout"}, programs=("pgbouncer",))
@@ -90,7 +91,7 @@ def pooler_closed_waiting(lab: Lab) -> None:
         waiting = lab.connect(address=address, wait_for_login=False)
         waiting.send("SELECT 1")
         waiting.fails("query_wait_timeout", 15)
-        lab.lost_attempts("pooler_closed", *address)
+        lab.losses += lab.attempts("pooler_closed", "client", *address)
         busy.receive()
         busy.quit()
         lab.fine(busy, "normal_close")

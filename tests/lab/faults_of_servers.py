@@ -125,7 +125,7 @@ def statement_timeout(lab: Lab) -> None:
 
 
 # pg_receivewal is the distribution's, and refuses a newer server.
-WALSENDER = {"log_tells": True, "conf": {"wal_sender_timeout": "3s"}, "major": MAJOR}
+WALSENDER: dict[str, t.Any] = {"log_tells": True, "conf": {"wal_sender_timeout": "3s"}, "major": MAJOR}
 
 
 @case("walsender_timeout", **WALSENDER, arguments={"cause": "walsender_timeout", "fault": "stop"})
@@ -208,7 +208,7 @@ def server_hung(lab: Lab) -> None:
     newcomer.fails("timeout expired")
     client.kill()
     lab.lost(client, "server_hung")
-    lab.lost_attempts("server_hung")
+    lab.losses += lab.attempts("server_hung")
     if lab.packets("client", f"{BY_SERVER} and ({RST} or {FIN})") or not lab.packets(
         "client", f"{BY_CLIENT} and {FIN}"
     ):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 import struct
@@ -20,7 +21,7 @@ def reset_both(router: Host, capture: Path, client: End, server: End, ttl: int) 
     """Send each end a RST (IPv4) that seems to come from the other; *capture* has the flow so far."""
     for receiver, pretended in ((client, server), (server, client)):
         packet = _reset(pretended, receiver, _expected(capture, receiver[1], pretended[1]), ttl)
-        router.inside(lambda packet=packet, receiver=receiver: _send(packet, receiver[0]))
+        router.inside(functools.partial(_send, packet, receiver[0]))
 
 
 def _expected(capture: Path, receiver: int, pretended: int) -> int:

@@ -19,7 +19,7 @@ from . import evidence
 from .capture import Capture, matching
 from .clients import Client
 from .evidence import Evidence, Lost
-from .hosts import CLIENT, SERVER, LabError, Network, wait
+from .hosts import SERVER, LabError, Network, wait
 
 PORT = 5432
 CONF = {
@@ -32,7 +32,7 @@ CONF = {
 HBA = ["local all all trust", "local replication all trust", "host all all all trust", "host replication all all trust"]
 MAJOR = 15  # the distribution's own, with TLS
 HEADERS = 96  # Ethernet, IP and TCP with options, and the first 30 bytes
-EVERYTHING = 262144
+EVERYTHING = 2000  # with more, the kernel's buffer has room for a few packets only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +110,8 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
         """A client that comes, asks and goes as it should."""
         client = self.connect()
         client.quit()
+        client.gone(10)
+        time.sleep(0.1)  # and its last packets
         self.harmless.append(self._lost("normal_close", client))
 
     def fault(self) -> None:
@@ -126,13 +128,13 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
         address, port = local[:2]
         self.losses.append(Lost(cause, address, port, None, (address, port), time.time()))
 
-    def lost_attempts(self, cause: str, address: str = "", port: int = PORT) -> None:
-        """Every attempt to connect since the fault, by what the client's host sent, is lost."""
-        known = {entry.client[1] for entry in self.losses + self.harmless}
+    def attempts(self, cause: str, capture: str = "client", address: str = "", port: int = PORT) -> list[Lost]:
+        """Every attempt to connect since the fault that is not known otherwise, by what that host's capture has."""
+        known = {port for entry in self.losses + self.harmless for port in (entry.port, entry.client[1])}
         sent = f"dst host {address or self.address} and dst port {port} and tcp[tcpflags] == tcp-syn"
-        ports = {int(port) for port in re.findall(r" IP \S+\.(\d+) > ", "\n".join(self.packets("client", sent)))}
-        for local in sorted(ports - known):
-            self.lost_socket(cause, (CLIENT[4], local))
+        ends = re.findall(r" IP (\S+)\.(\d+) > ", "\n".join(self.packets(capture, sent)))
+        unknown = sorted({(host, int(number)) for host, number in ends if int(number) not in known})
+        return [Lost(cause, *end, None, end, time.time()) for end in unknown]
 
     def fine(self, client: Client, what: str) -> None:
         """Nothing bad came of a connection that is still open."""

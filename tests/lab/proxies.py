@@ -82,7 +82,7 @@ def pgbouncer(lab: Lab, *options: str) -> t.Iterator[tuple[str, int]]:
     text = PGBOUNCER.format(
         options="\n".join(options), address=ROUTER[4][0], server=lab.address, port=PORT, pooler_port=POOLER_PORT
     )
-    argv = ["pgbouncer", _configured(lab, "pgbouncer.ini", text)]
+    argv: list[str | Path] = ["pgbouncer", _configured(lab, "pgbouncer.ini", text)]
     with _running(lab, "pgbouncer", argv, places.server_user().pw_name, POOLER_PORT):
         yield ROUTER[4][0], POOLER_PORT
 
