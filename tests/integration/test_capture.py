@@ -382,7 +382,8 @@ def test_it_does_not_begin_on_a_full_disk(cluster: Cluster, small: tuple[str, Pa
 def test_a_signal_ends_it_with_all_that_came_before(cluster: Cluster, directory: Path, start: Start) -> None:
     capture = start(directory)
     port = talk(cluster)
-    until(lambda: not any(socket.peer_port == port and socket.state == "ESTAB" for socket in cluster.sockets()))
+    # Its server process, which may be late on a busy machine, has said goodbye as well.
+    until(lambda: not any(socket.peer_port == port for socket in cluster.sockets()))
     result = capture.stop()
     assert result["stopped_because"] == "signal"
     assert capture.module.returncode == 0
