@@ -75,11 +75,6 @@ _LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
         ("middlebox_forgot_flow", _RATHER_NOT, "so does a device that forgot the flow"),
         ("path_mtu_blackhole", 0.1, "so does a path that swallows large packets"),
     ),
-    "receive_reset": (
-        ("client_exited", 0.35, "an RST came, as from a client that ended with something unread"),
-        ("middlebox_reset", 0.35, "an RST came, as from a device that forgot the flow"),
-        ("client_rebooted", 0.25, "an RST came, as from a host that does not know the connection"),
-    ),
     "send_reset": (("client_exited", _LIKELY, "the client was gone while a result was sent to it"),),
     "send_broken_pipe": (("client_exited", 0.9, "the client closed while a result was sent to it"),),
     "receive_unreachable": (("client_unreachable", 0.95, "a router answered that the client cannot be reached"),),
@@ -116,6 +111,8 @@ _LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
     "walreceiver_timeout": (("server_vanished", 0.7, "the primary did not answer within wal_receiver_timeout"),),
     "tls_error": (("client_exited", _RATHER_NOT, "TLS ended in disorder"),),
 }
+#: Kinds whose cause the server's other lines tell.
+_BY_SERVER = ("admin_command", "starting_up")
 
 
 def clues(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
@@ -143,40 +140,50 @@ def clues(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
 
 
 def _of_lines(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
-    kinds = [event.kind for event in loss.events]
+    kinds = {event.kind for event in loss.events}
     for event in loss.events:
         where = f"{event.file}:{event.line}: {event.text}"
-        rows = _LINES.get(event.kind, ())
-        if event.kind == "connection_lost" and any(kind.startswith("send_") for kind in kinds):
-            continue  # the line before it says more
-        if event.kind == "receive_reset" and "connection_received" in kinds and "authenticated" not in kinds:
-            yield Clue("health_check", _LIKELY, f"{where} (before any login, as a health check closes)")
+        if _follows(event.kind, kinds):
             continue
-        if event.kind == "receive_reset" and any(one.number and one.number <= _LOOK for one in loss.events):
-            yield Clue("health_check", 0.6, f"{where} (within a second of the login, as a health check closes)")
-        if event.kind == "receive_reset" and _over_tls(loss):
-            yield Clue("client_exited", 0.75, f"{where} (over TLS a mere FIN without close_notify is logged so)")
-            continue
-        if event.kind.startswith("receive_") and "eof_in_transaction" in kinds:
-            # the second line is only a consequence
-            kinds = [kind for kind in kinds if kind != "eof_in_transaction"]
-        if event.kind == "eof_in_transaction" and any(
-            kind.startswith("receive_") for kind in (e.kind for e in loss.events)
-        ):
-            continue
-        for cause, weight, why in rows:
+        if event.kind == "receive_reset":
+            yield from _of_reset(loss, kinds, where)
+        for cause, weight, why in _LINES.get(event.kind, ()):
             yield Clue(cause, weight, f"{where} ({why})")
-        if event.kind in ("admin_command", "starting_up"):
+        if event.kind in _BY_SERVER:
             yield from _ended_by_server(event, where, surroundings)
-    if kinds == ["connection_received"]:
+    if kinds == {"connection_received"}:
         event = loss.events[0]
         text = f"{event.file}:{event.line}: {event.text} (opened, and nothing came of it)"
         yield Clue("health_check", 0.75, text)
         yield Clue("authentication_timeout", 0.25, text)
 
 
-def _over_tls(loss: Loss) -> bool:
-    return any(event.kind == "authenticated" and event.detail == "tls" for event in loss.events)
+def _follows(kind: str, kinds: set[str]) -> bool:
+    """Whether another line of the same session says more than this one."""
+    if kind == "connection_lost":
+        return any(other.startswith("send_") for other in kinds)
+    if kind == "eof_in_transaction":
+        return any(other.startswith("receive_") for other in kinds)
+    # after a statement that timed out the session goes on: what ended it is another thing
+    return kind == "statement_timeout" and len(kinds.intersection((*_LINES, *_BY_SERVER, "receive_reset"))) > 1
+
+
+def _of_reset(loss: Loss, kinds: set[str], where: str) -> t.Iterator[Clue]:
+    """An RST; over TLS also a mere FIN."""
+    if "connection_received" in kinds and "authenticated" not in kinds:
+        yield Clue("health_check", _LIKELY, f"{where} (before any login, as a health check closes)")
+        return
+    short = any(event.number and event.number <= _LOOK for event in loss.events if event.kind == "disconnected")
+    look = short and "eof_in_transaction" not in kinds
+    if look:
+        yield Clue("health_check", 0.6, f"{where} (within a second of the login, as a health check closes)")
+    if any(event.detail == "tls" for event in loss.events if event.kind == "authenticated"):
+        weight = _MAYBE if look else 0.75
+        yield Clue("client_exited", weight, f"{where} (over TLS a mere FIN without close_notify is logged so)")
+        return
+    yield Clue("client_exited", 0.35, f"{where} (an RST came, as from a client that ended with something unread)")
+    yield Clue("middlebox_reset", 0.35, f"{where} (an RST came, as from a device that forgot the flow)")
+    yield Clue("client_rebooted", 0.25, f"{where} (an RST came, as from a host that does not know the connection)")
 
 
 def _ended_by_server(event: LogEvent, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
@@ -207,13 +214,13 @@ def _near(time: float | None, surroundings: Surroundings, *kinds: str) -> str | 
 
 def _of_flow(flow: Flow, surroundings: Surroundings) -> t.Iterator[Clue]:
     where = f"{flow.file} ({flow.side})"
-    if not flow.established and flow.syn:
-        yield from _of_attempt(flow, where)
-        return
     if not (flow.syn or flow.data_client or flow.data_server) and flow.ended - flow.began < _LOOK:
         return  # what was left of a connection that had ended
     if _only_looked(flow):
         yield from _of_look(flow, where)
+        return
+    if not flow.established and flow.syn:
+        yield from _of_attempt(flow, where)
         return
     yield from _of_first_bytes(flow, where)
     if flow.server_message:
@@ -256,8 +263,8 @@ def _of_look(flow: Flow, where: str) -> t.Iterator[Clue]:
         yield Clue("health_check", _SURE, f"{where}: opened and closed by the client without a byte")
     else:
         text = f"{where}: the client said hello, and closed at once"
-        yield Clue("health_check", _LIKELY, text)
-        yield Clue("client_exited", _RATHER_NOT, text)
+        yield Clue("health_check", 0.6 if flow.tls else _LIKELY, text)  # TLS hides whether it was more than a hello
+        yield Clue("client_exited", _MAYBE if flow.tls else _RATHER_NOT, text)
 
 
 def _of_first_bytes(flow: Flow, where: str) -> t.Iterator[Clue]:
@@ -536,7 +543,7 @@ def _of_company(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
     if kinds & {"receive_timed_out", "send_timed_out"}:
         if others:
             text = f"{others} connections of other clients were lost in the same seconds"
-            yield Clue("outage_outlasted_timers", 0.4, text)
+            yield Clue("outage_outlasted_timers", 0.3, text)
         elif same:
             text = f"{same} further connections of this client were lost in the same seconds, and of no other"
             yield Clue("client_vanished", 0.4, text)
@@ -552,7 +559,9 @@ _TELLING: tuple[tuple[frozenset[str], str, str], ...] = (
         "a capture on the client's host of the same minutes: was it alive, did probes arrive, did it repeat itself",
     ),
     (
-        frozenset({"server_vanished", "middlebox_forgot_flow", "middlebox_reset", "server_reset"}),
+        frozenset(
+            {"server_vanished", "middlebox_forgot_flow", "middlebox_reset", "server_reset", "outage_outlasted_timers"}
+        ),
         "server",
         "a capture on the server's host of the same minutes: did the client's packets arrive, was the RST sent there",
     ),
