@@ -54,7 +54,7 @@ _READ_AT_ONCE = 1 << 20
 _KERNEL_BUFFER_KB = 16384
 _TURN_SECONDS = 0.25
 _START_SECONDS = 30.0
-#: The kernel hands packets on in blocks, and keeps one that is not full for up to a second; the rest is for a busy host.
+#: The kernel hands packets on in blocks, and keeps one that is not full for a second; the rest is for a busy host.
 _LINGER_SECONDS = 2.0
 _END_SECONDS = 10.0
 

@@ -388,7 +388,8 @@ def test_a_signal_ends_it_with_all_that_came_before(cluster: Cluster, directory:
     assert result["stopped_because"] == "signal"
     assert capture.module.returncode == 0
     (file,) = capture.files
-    assert sum("Flags [F" in line for line in tcpdump(file, f"port {port}")) == 2
+    ends = [line.split(" > ")[0].split(".")[-1] for line in tcpdump(file, f"port {port}") if "Flags [F" in line]
+    assert set(ends) == {str(port), "5432"}  # a busy kernel may have repeated one
     assert listeners(cluster) == 0
 
 
