@@ -80,14 +80,15 @@ def run(chosen: Case, directory: Path, **setup: t.Any) -> Evidence:
     missing = [program for program in (*PROGRAMS, *chosen.programs) if not shutil.which(program)]
     if missing:
         raise Skipped(f"{chosen.name}: no {', '.join(missing)} here (tools/install_system_packages)")
-    chosen_setup = dataclasses.replace(chosen.setup, **setup)
+    whole_setup = dataclasses.replace(chosen.setup, **setup)
     try:
-        find_source(chosen_setup.major, {TLS} if chosen_setup.tls else ())
+        if find_source(whole_setup.major, {TLS} if whole_setup.tls else ()).image:
+            raise Skipped(f"{chosen.name}: PostgreSQL {whole_setup.major} only in a container, with other process ids")
     except Unavailable as problem:
         raise Skipped(f"{chosen.name}: {problem}") from None
     place = directory / chosen.name
     place.mkdir(parents=True)
-    with Lab(chosen_setup, place) as lab:
+    with Lab(whole_setup, place) as lab:
         try:
             lab.visit()
             chosen.body(lab, **chosen.arguments)

@@ -43,7 +43,12 @@ class Lost:
 
 @dataclasses.dataclass
 class Evidence:
-    """All paths are relative to the directory of the set. *harmless* are connections to which nothing happened."""
+    """What labels.json has of a case; all paths are relative to the directory of the set.
+
+    *label* is the id of the cause, *log_tells* whether the server's log alone gives it away. *other_logs* are those of
+    a proxy or a pooler, by its name. *losses* are all connections that have a cause, *harmless* some to which nothing
+    happened, or that only looked. *server* is where clients went; times are seconds since the epoch.
+    """
 
     case: str
     label: str

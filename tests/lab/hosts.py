@@ -60,10 +60,10 @@ class Host:
         """Start a command without waiting for it."""
         return subprocess.Popen(self.argv(argv, user), **{"stdin": subprocess.DEVNULL, **options})
 
-    def inside[T](self, function: t.Callable[[], T]) -> T:
+    def inside(self, function: t.Callable[[], t.Any]) -> t.Any:
         """Call *function* in a thread that has entered this host: its sockets stay there."""
 
-        def enter() -> T:
+        def enter() -> t.Any:
             handle = os.open(f"/proc/{self.namespace.pid}/ns/net", os.O_RDONLY)
             try:
                 os.setns(handle, os.CLONE_NEWNET)
@@ -204,8 +204,8 @@ class Network:
             host.close()
 
 
-def wait[T](what: str, condition: t.Callable[[], T], seconds: float = 10, every: float = 0.03) -> T:
-    """Wait until *condition* is true; *what* says in the error what was waited for."""
+def wait(what: str, condition: t.Callable[[], t.Any], seconds: float = 10, every: float = 0.03) -> t.Any:
+    """Wait until *condition* is true, and return it; *what* says in the error what was waited for."""
     deadline = time.monotonic() + seconds
     while True:
         if found := condition():

@@ -50,7 +50,7 @@ class Setup:
 
 
 class Lab(contextlib.AbstractContextManager["Lab"]):
-    """Open from when it is made until `close`."""
+    """Open from when it is made; a context manager."""
 
     def __init__(self, setup: Setup, directory: Path) -> None:
         self.setup, self.directory = setup, directory
@@ -195,7 +195,7 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
             after = self.sample()
             return after if all(evidence.risen(self.before, after, name) > 0 for name in names) else None
 
-        return wait(f"a rise of {', '.join(names)}", all_rose, every=0.3) or {}
+        return wait(f"a rise of {', '.join(names)}", all_rose, every=0.3)
 
     # ---- what comes of it
 
