@@ -203,6 +203,10 @@ healthy:
   description: Whether nothing but harmless things was found.
   returned: success
   type: bool
+sources:
+  description: What was looked at, C(logs) and C(captures).
+  returned: success
+  type: dict
 connections:
   description:
     - How many connections the logs have C(seen), how many C(normal_closes), and how many were C(empty), which is to say

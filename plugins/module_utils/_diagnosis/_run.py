@@ -40,7 +40,7 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
     if wanted:
         database = _login.connect(login)
         try:
-            live, found_prefix = _look_at(database, port, watch, problems, files)
+            live, found_prefix = _look_at(database, port, watch, problems, files, over_tcp=bool(login.host))
         finally:
             database.close()
         prefix = prefix or found_prefix
@@ -57,7 +57,8 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
         for flow in _flows.flows(_packets.packets(path, problems), path, side, port):
             stories.flow(flow)
     sides = frozenset(capture["side"] for capture in options["captures"])
-    return _result(stories, live, rates, problems, sides)
+    sources = {"logs": files, "captures": options["captures"]}
+    return {**_result(stories, live, rates, problems, sides), "sources": sources}
 
 
 def _given_rates(samples: t.Sequence[Row]) -> Row | None:
@@ -75,13 +76,14 @@ def _given_rates(samples: t.Sequence[Row]) -> Row | None:
 
 
 def _look_at(
-    database: Database, port: int, watch: float, problems: list[str], files: list[str]
+    database: Database, port: int, watch: float, problems: list[str], files: list[str], over_tcp: bool
 ) -> tuple[Row, str | None]:
     """What the server shows, and its log_line_prefix; adds where it writes its log to *files*, if those are none."""
     snapshot = database.snapshot(["log_line_prefix"])
     before = _live.look(database, snapshot["version_num"])
     if not files:
-        place = _serverlog.place(database, bool(_kernel.timers(port)))
+        # Over TCP this very session is among the sockets of the server's host, if that is this one.
+        place = _serverlog.place(database, not over_tcp or bool(_kernel.timers(port)))
         if place.path:
             files += place.rotated()
         else:
