@@ -53,6 +53,6 @@ def standard_error(pid: int) -> Place:
         path = os.readlink(f"/proc/{pid}/fd/2")
     except OSError as error:
         return Place(None, f"the server's standard error cannot be looked at ({error.strerror})")
-    if path.startswith("/") and not path.startswith("/dev/"):
+    if os.path.isfile(path):
         return Place(path)
     return Place(None, f"the server's standard error goes to {path.partition(':')[0]}")
