@@ -134,7 +134,7 @@ def guess(lines: t.Sequence[str]) -> t.Pattern[str] | None:
 def _fits(pattern: t.Pattern[str], line: str) -> bool:
     """Whether it also makes sense: names with blanks have other things in them."""
     found = pattern.match(line)
-    return bool(found) and not any(" " in value for name, value in fields(found).items() if name in "ud")
+    return found is not None and not any(" " in value for name, value in fields(found).items() if name in "ud")
 
 
 def fields(found: t.Match[str]) -> dict[str, str]:
