@@ -104,8 +104,14 @@ class Stories:
             self._lost.append([event._replace(pid=died)])  # nothing else says that it happened
         self._down = event.kind != "started"
         if not self._down:
-            for key in list(self._open):
+            for key, events in list(self._open.items()):
+                if events[-1].kind == _OPENING and not self._is_abandoned(events):
+                    del self._open[key]  # it was logging in
                 self._finish(key)
+
+    def _is_abandoned(self, events: list[LogEvent]) -> bool:
+        """Whether a connection has had the time for a login, and none came."""
+        return events[-1].kind == _OPENING and (events[-1].time or self._latest) < self._latest - _APART
 
     def _finish(self, key: t.Any) -> None:
         events = self._open.pop(key, None)
@@ -134,9 +140,8 @@ class Stories:
     def losses(self) -> list[Loss]:
         """One for each connection, those that a capture shows to be sound included."""
         for key, events in list(self._open.items()):
-            # A session that was open when the log ended is no loss, unless it never came to a login.
-            abandoned = events[-1].kind == _OPENING and (events[-1].time or self._latest) < self._latest - _APART
-            if abandoned or any(event.kind not in _QUIET for event in events):
+            # a session that was open when the log ended is no loss
+            if self._is_abandoned(events) or any(event.kind not in _QUIET for event in events):
                 self._finish(key)
         groups = _by_connection(self._flows)
         found = _assigned(self._lost, groups)
