@@ -244,7 +244,7 @@ def test_normal_sessions_take_no_memory() -> None:
     grown = tracemalloc.get_traced_memory()[0] - at_first
     tracemalloc.stop()
     assert (stories.connections, stories.normal_closes, stories.losses()) == (3000, 3000, [])
-    assert grown < 50_000  # an event has more than 200 bytes
+    assert grown < 200_000  # one event of each would be more than twice that
 
 
 def test_open_sessions_and_empty_connections_are_bounded() -> None:
