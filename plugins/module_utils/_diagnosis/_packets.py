@@ -251,7 +251,7 @@ def _by_tshark(path: str) -> t.Iterator[Packet]:
     fields = [word for one in _FIELDS for word in ("-e", one)]
     command = [program, "-n", "-r", path, *options, "-Y", "tcp or icmp or icmpv6", "-T", "fields", *fields]
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # run_command waits for the end
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, encoding="ascii", errors="replace"
         )
         try:
