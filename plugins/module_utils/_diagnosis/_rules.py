@@ -42,8 +42,8 @@ class Surroundings(t.NamedTuple):
 _MOMENT = 60.0
 #: Silence of at least so many seconds may have made a device forget a flow; shorter limits are unusual.
 _LONG = 3.0
-#: A client that leaves within a second, having sent no more than a start-up packet (with TLS's own), only looked.
-_LOOK = 1.0
+#: A client that leaves within so many seconds, having sent no more than a start-up packet (with TLS's own), only looked.
+_LOOK = 0.5
 _HELLO, _HELLO_TLS = 120, 1200
 #: A packet of this size is what a path with a small MTU drops.
 _LARGE = 1000
@@ -176,7 +176,7 @@ def _of_reset(loss: Loss, kinds: set[str], where: str) -> t.Iterator[Clue]:
     short = any(event.number and event.number <= _LOOK for event in loss.events if event.kind == "disconnected")
     look = short and "eof_in_transaction" not in kinds
     if look:
-        yield Clue("health_check", 0.6, f"{where} (within a second of the login, as a health check closes)")
+        yield Clue("health_check", 0.6, f"{where} (at once after the login, as a health check closes)")
     if any(event.detail == "tls" for event in loss.events if event.kind == "authenticated"):
         weight = _MAYBE if look else 0.75
         yield Clue("client_exited", weight, f"{where} (over TLS a mere FIN without close_notify is logged so)")

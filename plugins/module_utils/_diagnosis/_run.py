@@ -64,15 +64,16 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
 def _given_rates(samples: t.Sequence[Row]) -> Row | None:
     if not samples:
         return None
-    if len(samples) != 2 or not all("at" in sample and "databases" in sample for sample in samples):
+    try:
+        before, after = ({"kernel": {}, **sample} for sample in samples)
+        return _live.rates(before, after)
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise Failure(
             "bad_statistics",
             f"statistics: {len(samples)} samples",
             "a rate needs two samples, each with at, databases and kernel",
-            "Give two looks as this module returns them in statistics.look.",
-        )
-    complete = [{"kernel": {}, **sample} for sample in samples]
-    return _live.rates(complete[0], complete[1])
+            "Give two looks as this module returns them in look.",
+        ) from None
 
 
 def _look_at(
