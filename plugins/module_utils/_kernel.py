@@ -21,10 +21,16 @@ _ANY = {"*": ["127.0.0.1", "::1"], "0.0.0.0": ["127.0.0.1"], "::": ["::1"]}
 
 @dataclasses.dataclass(frozen=True)
 class Timer:
-    """The timer that is armed on an established socket, and the *seconds* until it fires."""
+    """The timer that is armed on an established socket, and the *seconds* until it fires.
+
+    *unanswered* counts the retransmissions or probes so far that nothing came back for, *unsent* the bytes that the
+    peer has not acknowledged.
+    """
 
     kind: str
     seconds: float
+    unanswered: int = 0
+    unsent: int = 0
 
 
 #: local port, remote address, remote port
@@ -40,13 +46,17 @@ def timers(port: int, root: str = "/proc/net") -> dict[Key, Timer]:
             with open(os.path.join(root, name), encoding="utf-8") as lines:
                 next(lines)
                 for line in lines:
-                    _slot, local, remote, state, _queues, timer, *_rest = line.split()
+                    _slot, local, remote, state, queues, timer, retries, *rest = line.split()
                     local_port = int(local.rpartition(":")[2], 16)
                     if local_port == port and int(state, 16) == _ESTABLISHED:
                         address, _colon, remote_port = remote.rpartition(":")
                         kind, _colon, left = timer.partition(":")
                         key = (port, _address(address), int(remote_port, 16))
-                        found[key] = Timer(_TIMERS.get(int(kind, 16), kind), int(left, 16) / tick)
+                        kind = _TIMERS.get(int(kind, 16), kind)
+                        # keepalive's probes, and those of a closed window, have a column of their own
+                        unanswered = int(rest[1]) if kind in ("keepalive", "zero_window_probe") else int(retries, 16)
+                        unsent = int(queues.partition(":")[0], 16)
+                        found[key] = Timer(kind, int(left, 16) / tick, unanswered, unsent)
         except OSError:
             continue  # no IPv6, or no Linux
     return found

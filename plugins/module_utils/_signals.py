@@ -35,3 +35,19 @@ def as_failures(asked: str) -> t.Iterator[t.Callable[[], None]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def noted() -> t.Iterator[list[signal.Signals]]:
+    """Yields a list of the signals that came, for whoever looks there now and then and ends in order."""
+    came: list[signal.Signals] = []
+
+    def note(number: int, frame: t.Any) -> None:
+        came.append(signal.Signals(number))
+
+    old = {number: signal.signal(number, note) for number in ENDING}
+    try:
+        yield came
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

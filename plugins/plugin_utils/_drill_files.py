@@ -8,12 +8,10 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import re
 import typing as t
 
 from ..module_utils import _files
-from ..module_utils._errors import Failure
-from . import _drill_picture
+from . import _drill_picture, _reports
 from . import _drill_words as words
 from ._drill_words import Result
 
@@ -24,14 +22,11 @@ _KEPT = ("side", "method", "patience", "tolerance", "server", "client", "setting
 
 
 def write(directory: str, host: str, result: Result, now: datetime.datetime) -> list[str]:
-    """Put the *result* of *host* into its two files below *directory*; their paths."""
+    """Put the *result* of *host* into its two files below *directory*; their paths, none if nothing was drilled."""
+    if not words.drilled(result):
+        return []
     path = os.path.join(directory, _stem(host, result["side"]))
-    try:
-        os.makedirs(directory, exist_ok=True)
-    except OSError as error:
-        remedy = "Give another directory, or make it yourself."
-        raise Failure("directory_not_made", f"make {directory}", os.strerror(error.errno or 0), remedy) from error
-    with _files.lock(directory):
+    with _reports.locked(directory):
         report = merged(_read(f"{path}.json", host, result["side"]), host, result, now)
         contents = {"json": json.dumps(report, indent=2, sort_keys=True) + "\n", "svg": _drill_picture.svg(report)}
         for ending, content in contents.items():
@@ -41,36 +36,21 @@ def write(directory: str, host: str, result: Result, now: datetime.datetime) -> 
 
 def merged(old: Result | None, host: str, result: Result, now: datetime.datetime) -> dict[str, t.Any]:
     """The report with *result* as the newest run, and the newest of the *old* ones that had other settings."""
-    time = now.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    after = {"time": time, **{key: result[key] for key in _KEPT}}
+    after = {"time": _reports.stamp(now), **{key: result[key] for key in _KEPT}}
     earlier = (old["after"], old["before"]) if old else ()
     before = next((run for run in earlier if run and words.in_force(run) != words.in_force(after)), None)
     return {"schema": SCHEMA, "host": host, "before": before, "after": after}
 
 
 def _stem(host: str, side: str) -> str:
-    """The name of the files without their ending; two hosts whose names become the same are told apart by `_read`."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", host)[:200]
-    return f"drill-{safe}" if side == "server" else f"drill-{safe}.{side}"
+    """The name of the files without their ending."""
+    return f"drill-{_reports.file_name(host)}" + ("" if side == "server" else f".{side}")
 
 
 def _read(path: str, host: str, side: str) -> Result | None:
-    """The report that is there; a file that is none, or that of another host, must not be lost."""
-    content = _files.read(path)
-    if content is None:
-        return None
-    try:
-        report = json.loads(content)
+    def ours(report: t.Any) -> bool:
         runs = (report["after"], report["before"] or report["after"])
-        ours = (report["schema"], report["host"]) == (SCHEMA, host)
-        ours = ours and all({"time", *_KEPT} <= set(run) and run["side"] == side for run in runs)
-    except (ValueError, LookupError, TypeError):
-        ours = False
-    if not ours:
-        raise Failure(
-            "foreign_file",
-            f"write {path}",
-            f"what is there is no report of a drill of {host}, {side} side, with schema {SCHEMA}",
-            "Move it away, or give another directory.",
-        )
-    return t.cast(Result, report)
+        same = (report["schema"], report["host"]) == (SCHEMA, host)
+        return same and all({"time", *_KEPT} <= set(run) and run["side"] == side for run in runs)
+
+    return _reports.read(path, ours, f"a drill of {host}, {side} side, with schema {SCHEMA}")

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from ..module_utils._duration import human
 from . import _drill_words as words
 from ._drill_words import Cell, Result
+from ._reports import printable
 
 Run = t.Mapping[str, t.Any]
 
@@ -129,7 +130,7 @@ def _add(parent: ElementTree.Element, tag: str, kind: str = "", text: str = "", 
     values = {"class": kind} if kind else {}
     values |= {key: f"{value:.1f}" if isinstance(value, float) else str(value) for key, value in attributes.items()}
     element = ElementTree.SubElement(parent, tag, values)
-    element.text = words.printable(text) or None
+    element.text = printable(text) or None
     return element
 
 

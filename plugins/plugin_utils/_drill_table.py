@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import textwrap
 import typing as t
 
 from ..module_utils._duration import human
 from . import _drill_words as words
 from ._drill_words import Cell, Result
-
-WIDTH = 100
+from ._reports import printable, shortened, without_result, wrapped
 
 _Row = tuple[str, ...]
 
@@ -21,27 +19,21 @@ def lines(results: t.Mapping[str, Result]) -> list[str]:
     """The table of module results by host, and how many promises were kept in all."""
     text = [line for host, result in results.items() for line in [*_of_host(host, result), ""]]
     if any(result.get("cells") for result in results.values()):
-        text += _wrapped(words.count(results.values()), "")
-    return [words.printable(line).rstrip() for line in text]
+        text += wrapped(words.count(results.values()), "")
+    return [printable(line).rstrip() for line in text]
 
 
 def _of_host(host: str, result: Result) -> t.Iterator[str]:
     if not result.get("cells"):
-        yield from _wrapped(f"{host}: {_without_cells(result)}", "")
+        yield from wrapped(f"{host}: {without_result(result)}", "")
         return
     client = result["client"]["host"]
-    yield from _wrapped(f"{host}: {words.server(result)}, drilled from {client} ({result['method']})", "")
-    yield from _wrapped(f"in force: {words.settings(result)}")
+    yield from wrapped(f"{host}: {words.server(result)}, drilled from {client} ({result['method']})", "")
+    yield from wrapped(f"in force: {words.settings(result)}")
     yield from _cells(result["cells"])
     if result["log"]["reason"]:
-        yield from _wrapped(f"no lines of the server's log: {result['log']['reason']}")
-    yield from (line for note in result["notes"] for line in _wrapped(note))
-
-
-def _without_cells(result: Result) -> str:
-    if result.get("skipped"):
-        return "skipped"
-    return f"failed, see above: {result.get('msg', '')}" if result.get("failed") else "unreachable, see above"
+        yield from wrapped(f"no lines of the server's log: {result['log']['reason']}")
+    yield from (line for note in result["notes"] for line in wrapped(note))
 
 
 def _cells(cells: t.Sequence[Cell]) -> t.Iterator[str]:
@@ -59,9 +51,9 @@ def _cells(cells: t.Sequence[Cell]) -> t.Iterator[str]:
         for cell in part:
             yield _line(_row(cell), widths)
             for line in (cell["log"] or "").splitlines():
-                yield _shortened(f"    {words.message(line)}")
+                yield shortened(f"    {words.message(line)}")
             for reason in cell["reasons"]:
-                yield from _wrapped(f"possible cause: {reason}", "    ")
+                yield from wrapped(f"possible cause: {reason}", "    ")
 
 
 def _row(cell: Cell) -> _Row:
@@ -82,13 +74,4 @@ def _line(row: t.Sequence[str], widths: t.Sequence[int]) -> str:
         text.rjust(width) if 2 <= column <= 4 else text.ljust(width)
         for column, (text, width) in enumerate(zip(row, widths, strict=True))
     )
-    return _shortened(f"  {'  '.join([phase, fault, *times, verdict])}")
-
-
-def _shortened(text: str) -> str:
-    text = text.rstrip()
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
-
-
-def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+    return shortened(f"  {'  '.join([phase, fault, *times, verdict])}")

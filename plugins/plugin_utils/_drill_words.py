@@ -100,11 +100,6 @@ def message(line: str) -> str:
     return found[0] if found else line
 
 
-def printable(text: str) -> str:
-    """*text* without characters that steer a terminal, or that XML cannot hold."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def count(results: t.Iterable[Result]) -> str:
     """How many promises were kept, over all *results*."""
     results = list(results)

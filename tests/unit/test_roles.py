@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = ("drill", "harden", "revert")
+ROLES = ("capture", "drill", "harden", "revert")
 #: Variables of a role that are no option of its module.
-MORE = {"drill": {"drill_report_dir"}}
+MORE = {"capture": {"capture_fetch", "capture_fetch_to", "capture_keep"}, "drill": {"drill_report_dir"}}
 
 
 class Stopped(Exception):

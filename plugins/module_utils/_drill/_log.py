@@ -10,6 +10,7 @@ import os
 import re
 import typing as t
 
+from .. import _serverlog
 from .._database import Database
 from .._errors import Failure
 from . import _sql
@@ -59,19 +60,14 @@ class Log:
         return True
 
     def _standard_error(self, backend: int | None) -> None:
-        """The file that a *backend*'s standard error goes to, as packages of Debian and Ubuntu have it."""
         if backend is None:
             self.reason = "the server is on another host, and its log cannot be read by SQL; see log_file"
             return
-        try:
-            path = os.readlink(f"/proc/{backend}/fd/2")
-        except OSError as error:
-            self.reason = f"the server's standard error cannot be looked at ({error.strerror}); see log_file"
-            return
-        if path.startswith("/"):
-            self._open(path)
+        place = _serverlog.standard_error(backend)
+        if place.path:
+            self._open(place.path)
         else:
-            self.reason = f"the server's standard error goes to {path.partition(':')[0]}; see log_file"
+            self.reason = f"{place.reason}; see log_file"
 
     def _open(self, path: str) -> None:
         try:

@@ -1,0 +1,288 @@
+# Copyright (c) 2026 pgharden maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scan: a server's logs from files and from the journal, streamed; gigabytes take no memory."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import datetime
+import glob
+import gzip
+import lzma
+import os
+import re
+import shutil
+import stat
+import subprocess
+import time
+import typing as t
+import zlib
+
+from ._clock import Clock, Zone
+from ._facts import LogEvent
+from ._lines import Format, event, recognised
+
+_CHUNK = 1024 * 1024
+_LONGEST_LINE = 4 * _CHUNK  # what is beyond is dropped: a statement of a gigabyte is one line
+_UNRECOGNISED = 16 * _CHUNK  # how far a file is read that has no line of a server's log
+_DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_OPENERS: tuple[tuple[bytes, t.Callable[[t.Any], t.Any]], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\x00", lzma.open),
+)
+#: A server that logs in several formats writes the same into files that only their suffix tells apart.
+_TWINS = ("json", "csv", "log")
+_TWIN = re.compile(r"\.(json|csv|log)(?=(?:\.[^/.]+)*$)")
+
+Events = t.Iterator[LogEvent]
+
+
+class _Unreadable(Exception):
+    """A file that cannot be read; the message says why."""
+
+
+def scan(
+    paths: t.Iterable[str],
+    prefix: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    timezone: str | None = None,
+) -> tuple[Events, list[str]]:
+    """The events of logs, file after file in order of their first times, and what could not be read.
+
+    *paths* are files, directories and patterns; *prefix* the log_line_prefix, guessed for files that it does not fit;
+    *timezone* the server's log_timezone, for abbreviations that several zones share. The list of problems, a line
+    each, is complete when the iterator is exhausted.
+    """
+    problems: list[str] = []
+    clock = Clock(_zone(timezone, problems))
+
+    def events() -> Events:
+        for path in _in_order(_expanded(paths, problems), prefix, clock):
+            with _noted(path, problems), _opened(path) as stream:
+                yield from _events(stream, path, prefix, clock, problems)
+
+    return _within(events(), since, until), problems
+
+
+def journal(
+    unit: str, since: float | None = None, until: float | None = None, prefix: str | None = None
+) -> tuple[Events, list[str]]:
+    """The same of the systemd journal's messages of a *unit*."""
+    problems: list[str] = []
+    name = f"journal of {unit}"
+    command = [
+        "journalctl",
+        "-o",
+        "json",
+        "--all",
+        "--no-pager",
+        "--output-fields=MESSAGE,SYSLOG_PID",
+        f"--unit={unit}",
+    ]
+    command += [f"--since=@{since:.0f}"] if since is not None else []
+    command += [f"--until=@{until + 1:.0f}"] if until is not None else []
+
+    def events() -> Events:
+        with _noted(name, problems), _output_of(command) as stream:
+            yield from _events(stream, name, prefix, Clock(_zone(None, problems)), problems)
+
+    return _within(events(), since, until), problems
+
+
+def _within(events: Events, since: float | None, until: float | None) -> Events:
+    """Those of that time, and those whose time is not known."""
+    for one in events:
+        if one.time is None or ((since is None or since <= one.time) and (until is None or one.time <= until)):
+            yield one
+
+
+@contextlib.contextmanager
+def _noted(name: str, problems: list[str]) -> t.Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        problems.append(f"{name}: there is no such file")
+    except OSError as error:
+        problems.append(f"{name}: cannot be read ({error.strerror or error})")
+    except _Unreadable as error:
+        problems.append(f"{name}: {error}")
+
+
+def _zone(name: str | None, problems: list[str]) -> Zone:
+    """What the abbreviations of a time zone mean: of the one with this name, or of this host's."""
+    if name is None:
+        here = dict(zip(reversed(time.tzname), (-time.altzone, -time.timezone)))
+        return lambda _local, abbreviation: here.get(abbreviation)
+    try:
+        import zoneinfo  # from Python 3.9 on
+
+        zone = zoneinfo.ZoneInfo(name)
+    except (ImportError, ValueError, OSError, KeyError):
+        problems.append(f"time zone {name}: not known here, so that only times in common zones can be told")
+        return lambda _local, _abbreviation: None
+
+    def ahead(local: tuple[int, int, int, int, int], abbreviation: str) -> float | None:
+        for fold in (0, 1):  # when clocks go back an hour comes twice, with two abbreviations
+            try:
+                moment = datetime.datetime(*local, fold=fold, tzinfo=zone)
+            except ValueError:
+                return None
+            offset = moment.utcoffset()
+            if moment.tzname() == abbreviation and offset is not None:
+                return offset.total_seconds()
+        return None
+
+    return ahead
+
+
+# ---- files
+
+
+def _expanded(paths: t.Iterable[str], problems: list[str]) -> list[str]:
+    found: list[str] = []
+    for path in paths:
+        if os.path.isdir(path):
+            with _noted(path, problems):
+                names = [entry.path for entry in os.scandir(path) if not entry.name.startswith(".")]
+                found += _without_twins(name for name in names if not os.path.isdir(name))
+                if not names:
+                    problems.append(f"{path}: an empty directory")
+        elif glob.has_magic(path) and not os.path.exists(path):
+            names = [name for name in glob.glob(path) if not os.path.isdir(name)]
+            found += _without_twins(names)
+            if not names:
+                problems.append(f"{path}: no file has such a name")
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def _without_twins(names: t.Iterable[str]) -> list[str]:
+    chosen: dict[str, tuple[int, str]] = {}
+    for name in names:
+        suffix = _TWIN.search(name)
+        stem = name[: suffix.start()] + name[suffix.end() :] if suffix else name
+        rank = (_TWINS.index(suffix[1]) if suffix else len(_TWINS), name)
+        chosen[stem] = min(chosen.get(stem, rank), rank)
+    return sorted(name for _rank, name in chosen.values())
+
+
+def _in_order(paths: list[str], prefix: str | None, clock: Clock) -> list[str]:
+    """By the first time that each file has; those without one come first, to be complained of."""
+    if len(paths) < 2:
+        return paths
+    times = {path: _first_time(path, prefix, clock) for path in paths}
+    return sorted(paths, key=lambda path: times[path])
+
+
+def _first_time(path: str, prefix: str | None, clock: Clock) -> float:
+    ignored: list[str] = []
+    with _noted(path, ignored), _opened(path) as stream:
+        for chunk in _chunks(stream, path, ignored):
+            lines = chunk.decode("utf-8", "replace").splitlines()
+            found = recognised(lines, prefix, clock)
+            records = map(found.read, lines) if found else iter(())
+            return next((record.time for record in records if record and record.time is not None), 0.0)
+    return 0.0
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> t.Iterator[t.Any]:
+    """What is in a file, also if it is compressed; by what it begins with, since names lie."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise _Unreadable("not a regular file")  # opening a pipe would wait for its writer
+    with contextlib.ExitStack() as stack:
+        raw = stack.enter_context(open(path, "rb"))
+        magic = raw.read(6)
+        raw.seek(0)
+        if not magic:
+            raise _Unreadable("empty")
+        if magic.startswith(_ZSTD):
+            if not shutil.which("zstd"):
+                raise _Unreadable("compressed with zstd, and there is no program zstd here")
+            os.lseek(raw.fileno(), 0, os.SEEK_SET)  # the program knows nothing of the buffer here
+            yield stack.enter_context(_output_of(["zstd", "-dcq"], raw))
+        else:
+            opener = next((opener for start, opener in _OPENERS if magic.startswith(start)), None)
+            yield stack.enter_context(opener(raw)) if opener else raw
+
+
+@contextlib.contextmanager
+def _output_of(command: list[str], stdin: t.Any = subprocess.DEVNULL) -> t.Iterator[t.Any]:
+    with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        complete = False
+        try:
+            yield process.stdout
+            complete = True
+        finally:
+            if not complete:
+                process.kill()
+        complaint = t.cast(t.IO[bytes], process.stderr).read().decode("utf-8", "replace").strip()
+        if process.wait():
+            raise _Unreadable(f"{command[0]} failed: {' '.join(complaint.split())[:200]}")
+
+
+# ---- what is in them
+
+
+def _chunks(stream: t.Any, name: str, problems: list[str]) -> t.Iterator[bytes]:
+    size = 0
+    while True:
+        try:
+            chunk = stream.read1(_CHUNK)
+        except _DAMAGED as error:
+            problems.append(f"{name}: damaged or cut off after {size} bytes of text ({error})")
+            return
+        if not chunk:
+            return
+        size += len(chunk)
+        yield chunk
+
+
+def _events(stream: t.Any, name: str, prefix: str | None, clock: Clock, problems: list[str]) -> Events:
+    form: Format | None = None
+    rest, line, size, timeless, binary = b"", 1, 0, False, False
+    for chunk in _chunks(stream, name, problems):
+        size += len(chunk)
+        data = rest + chunk
+        end = data.rfind(b"\n") + 1
+        if form is None:
+            binary = binary or b"\0" in chunk
+            form = recognised(data.decode("utf-8", "replace").splitlines(), prefix, clock)
+            if form is None and size > _UNRECOGNISED:
+                break
+        for one in _events_of(form, data, end, name, line):
+            timeless = timeless or one.time is None
+            yield one
+        line += data.count(b"\n", 0, end)
+        rest = data[end : end + _LONGEST_LINE]
+    yield from _events_of(form, rest, len(rest), name, line)  # a last line without its end
+    if form is None and size:
+        looks = "binary" if binary else "text"
+        problems.append(f"{name}: no line of it looks like one of a PostgreSQL log (it is {looks})")
+    elif timeless:
+        problems.append(f"{name}: lines without a time, or in a time zone that is not known here; see timezone")
+
+
+def _events_of(form: Format | None, data: bytes, end: int, name: str, line: int) -> Events:
+    """The events of the whole lines that *data* has up to *end*; *line* is the number of the first."""
+    if form is None:
+        return
+    counted = done = 0
+    for found in form.interesting.finditer(data, 0, end):
+        if found.start() < done:
+            continue  # another match on a line that was read
+        begin = data.rfind(b"\n", 0, found.start()) + 1
+        done = data.find(b"\n", begin, end) + 1 or end
+        record = form.read(data[begin:done].decode("utf-8", "replace").rstrip("\r\n"))
+        if record:
+            line += data.count(b"\n", counted, begin)
+            counted = begin
+            one = event(record, name, line)
+            if one:
+                yield one
