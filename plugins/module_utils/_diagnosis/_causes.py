@@ -70,7 +70,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "proxy_idle_timeout": Cause(
         "a proxy's idle timeout ended the session (keepalive probes do not count there)",
-        "Raise the proxy's timeouts (HAProxy: timeout client, timeout server) above the longest idle time and statement.",
+        "Raise the proxy's timeouts (HAProxy: timeout client, timeout server) above the longest idle time.",
     ),
     "proxy_lost_client": Cause(
         "a proxy ended the server's side because it had lost the client",
@@ -97,7 +97,9 @@ CAUSES: dict[str, Cause] = {
         ("close_idle_in_transaction_after",),
     ),
     "transaction_timeout": Cause(
-        "transaction_timeout ended the session", "Shorten the transaction, or raise the limit for this role."
+        "transaction_timeout ended the session",
+        "Shorten the transaction, or raise the limit for this role.",
+        ("close_transaction_after",),
     ),
     "statement_timeout": Cause(
         "statement_timeout ended the statement; the session goes on", "Shorten the statement, or raise the limit."
@@ -110,12 +112,12 @@ CAUSES: dict[str, Cause] = {
     "socket_destroyed": Cause("somebody destroyed the socket on the server's host (ss -K)", "Ask who did it."),
     "server_vanished": Cause(
         "the server's host, or the whole path to it, went silent",
-        "See the server's host and the path; the client's own keepalive and tcp_user_timeout decide how soon it notices.",
+        "See the server's host and the path; the client's keepalive and tcp_user_timeout decide how soon it notices.",
         ("keepalives_idle", "tcp_user_timeout"),
     ),
     "server_reset": Cause(
         "the server's host reset a connection that it did not know any longer",
-        "A pool has used a connection that the server's side had closed: test connections before use, or limit their age.",
+        "A pool used a connection that the server's side had closed: test connections before use, or limit their age.",
     ),
     "server_hung": Cause(
         "the server's kernel answered, but PostgreSQL did not",

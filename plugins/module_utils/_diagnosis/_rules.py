@@ -42,7 +42,7 @@ class Surroundings(t.NamedTuple):
 _MOMENT = 60.0
 #: Silence of at least so many seconds may have made a device forget a flow; shorter limits are unusual.
 _LONG = 3.0
-#: A client that leaves within so many seconds, having sent no more than a start-up packet (with TLS's own), only looked.
+#: A client that leaves within so many seconds, having sent no more than a start-up packet (and TLS's), only looked.
 _LOOK = 0.5
 _HELLO, _HELLO_TLS = 120, 1200
 #: A packet of this size is what a path with a small MTU drops.
