@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026 pgharden maintainers
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -59,7 +58,7 @@ def line(form: str, number: int) -> str:
 def write(path: Path, form: str, size: int) -> None:
     block = "".join(line(form, number) for number in range(50_000)).encode()
     with path.open("wb") as log:
-        for _ in range(size // len(block) + 1):
+        for _turn in range(size // len(block) + 1):
             log.write(block)
 
 
@@ -103,7 +102,7 @@ def main() -> None:
             write(path, form, options.megabytes << 20)
             ours, greps = [], []
             subprocess.run(["cat", path], check=True, stdout=subprocess.DEVNULL)  # warm
-            for _ in range(options.rounds):
+            for _turn in range(options.rounds):
                 ours.append(timed([sys.executable, __file__, "--child", str(path)]))
                 greps.append(timed(["grep", "-cE", patterns, str(path)]))
             megabytes = path.stat().st_size / 1e6

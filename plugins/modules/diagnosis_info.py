@@ -26,6 +26,13 @@ options:
   log_prefix:
     description: The server's C(log_line_prefix). The default is what the server says, or what fits the log.
     type: str
+  pooler_logs:
+    description:
+      - Logs of PgBouncer, and of HAProxy with C(option tcplog), on the hosts between clients and server; files,
+        directories or patterns. They say which connections the pooler or proxy closed by itself.
+    type: list
+    elements: str
+    default: []
   captures:
     description: Packet captures (pcap, pcapng), with the side that each was made on.
     type: list
@@ -263,6 +270,7 @@ def main() -> None:
         argument_spec={
             "log_files": {"type": "list", "elements": "str", "default": []},
             "log_prefix": {"type": "str"},
+            "pooler_logs": {"type": "list", "elements": "str", "default": []},
             "captures": {
                 "type": "list",
                 "elements": "dict",

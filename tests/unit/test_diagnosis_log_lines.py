@@ -241,7 +241,7 @@ def test_nothing_that_clients_sent_gets_out(tmp_path: Path) -> None:
 )
 def test_compressed_and_cut_off(tmp_path: Path, suffix: str, pack: t.Callable[[bytes], bytes]) -> None:
     random.seed(5)
-    noise = "".join(f"{HEAD}LOG:  statement: {random.random()}\n" for _ in range(20_000))
+    noise = "".join(f"{HEAD}LOG:  statement: {random.random()}\n" for _turn in range(20_000))
     path = tmp_path / f"log.1{suffix}"
     packed = pack(f"{STDERR}\n{noise}{STDERR}\n".encode())
     path.write_bytes(packed)
@@ -388,7 +388,7 @@ def test_lines_of_any_length_in_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with path.open("w") as log:
         log.write(f"{STDERR}\n{HEAD}LOG:  statement: ")
-        for _ in range(64):
+        for _turn in range(64):
             log.write("x" * (1 << 20))
         log.write(f"\n{STDERR}\n{HEAD}FATAL:  connection to client lost")
     tracemalloc.start()
@@ -445,7 +445,7 @@ SCRAPS = st.sampled_from(
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
     text = bytearray(b"\n".join(draw(st.lists(st.sampled_from(SEEDS), min_size=1, max_size=4))))
-    for _ in range(draw(st.integers(0, 6))):
+    for _turn in range(draw(st.integers(0, 6))):
         place = draw(st.integers(0, len(text)))
         length = draw(st.integers(0, 20))
         text[place : place + length] = draw(st.one_of(SCRAPS, st.binary(max_size=8)))
@@ -469,7 +469,7 @@ def test_no_damage_of_compressed_files_raises(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, pack: t.Callable[[bytes], bytes]
 ) -> None:
     packed = bytearray(pack(f"{STDERR}\n".encode() * 40))
-    for _ in range(data.draw(st.integers(1, 3))):
+    for _turn in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(packed)))
         packed[place : place + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=4))
     path = tmp_path_factory.getbasetemp() / "damaged"

@@ -81,6 +81,12 @@ KINDS = (
     "protocol_violation",  # invalid frontend message type, invalid message length
     "incomplete_startup",  # incomplete startup packet (a connection that sent nothing closes silently before 14)
     "walsender_timeout",
+    "pooler_closed",  # PgBouncer, by a limit of its own (see _between.py)
+    "pooler_lost_client",
+    "pooler_lost_server",
+    "proxy_timeout",  # HAProxy, state c. or s.
+    "proxy_client_lost",
+    "proxy_server_lost",
     "walreceiver_timeout",
     "connection_received",
     "authenticated",  # connection authorized

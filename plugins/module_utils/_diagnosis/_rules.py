@@ -108,6 +108,12 @@ _LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
         ("not_postgresql", _RATHER_NOT, "it closed before it had said anything of use"),
     ),
     "walsender_timeout": (("walsender_timeout", _SURE, "the server says so"),),
+    "pooler_closed": (("pooler_closed", _SURE, "the pooler says so"),),
+    "pooler_lost_client": (("client_exited", 0.9, "the pooler says so"),),
+    "pooler_lost_server": (("server_reset", 0.3, "the pooler found it closed"),),
+    "proxy_timeout": (("proxy_idle_timeout", _SURE, "the proxy says so"),),
+    "proxy_client_lost": (("client_exited", 0.6, "the proxy says so"), ("proxy_lost_client", 0.3, "the proxy says so")),
+    "proxy_server_lost": (("server_reset", 0.3, "the proxy found it closed"),),
     "walreceiver_timeout": (("server_vanished", 0.7, "the primary did not answer within wal_receiver_timeout"),),
     "tls_error": (("client_exited", _RATHER_NOT, "TLS ended in disorder"),),
 }

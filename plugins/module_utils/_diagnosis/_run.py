@@ -36,7 +36,9 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
     live: Row = {"server": None, "suspects": [], "standbys": [], "look": None}
     wanted = options["live"]
     if wanted is None:
-        wanted = bool(login.host or login.unix_socket) or not (files or options["captures"] or rates)
+        wanted = bool(login.host or login.unix_socket) or not (
+            files or options["captures"] or options["pooler_logs"] or rates
+        )
     if wanted:
         database = _login.connect(login)
         try:
@@ -56,8 +58,12 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
         path, side = capture["path"], capture["side"]
         for flow in _flows.flows(_packets.packets(path, problems), path, side, port):
             stories.flow(flow)
+    events, unread = _scan.poolers(options["pooler_logs"])
+    for event in events:
+        stories.between(event)
+    problems += unread
     sides = frozenset(capture["side"] for capture in options["captures"])
-    sources = {"logs": files, "captures": options["captures"]}
+    sources = {"logs": [*files, *options["pooler_logs"]], "captures": options["captures"]}
     return {**_result(stories, live, rates, problems, sides), "sources": sources}
 
 

@@ -20,6 +20,7 @@ import time
 import typing as t
 import zlib
 
+from . import _between
 from ._clock import Clock, Zone
 from ._facts import LogEvent
 from ._lines import Format, event, recognised
@@ -63,6 +64,7 @@ def scan(
 
     def events() -> Events:
         for path in _in_order(_expanded(paths, problems), prefix, clock):
+            # pylint: disable-next=contextmanager-generator-missing-cleanup  # an ExitStack cleans up
             with _noted(path, problems), _opened(path) as stream:
                 yield from _events(stream, path, prefix, clock, problems)
 
@@ -99,6 +101,29 @@ def _within(events: Events, since: float | None, until: float | None) -> Events:
     for one in events:
         if one.time is None or ((since is None or since <= one.time) and (until is None or one.time <= until)):
             yield one
+
+
+def poolers(paths: t.Iterable[str]) -> tuple[Events, list[str]]:
+    """The same of logs of PgBouncer and HAProxy."""
+    problems: list[str] = []
+
+    def events() -> Events:
+        for path in _expanded(paths, problems):
+            # pylint: disable-next=contextmanager-generator-missing-cleanup  # an ExitStack cleans up
+            with _noted(path, problems), _opened(path) as stream:
+                lines = (bytes(line).decode("utf-8", "replace") for line in _whole_lines(stream, path, problems))
+                yield from _between.events(lines, path)
+
+    return events(), problems
+
+
+def _whole_lines(stream: t.Any, name: str, problems: list[str]) -> t.Iterator[bytes]:
+    rest = b""
+    for chunk in _chunks(stream, name, problems):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        rest = rest[-_LONGEST_LINE:]
+    yield rest
 
 
 @contextlib.contextmanager
@@ -214,6 +239,7 @@ def _opened(path: str) -> t.Iterator[t.Any]:
 
 @contextlib.contextmanager
 def _output_of(command: list[str], stdin: t.Any = subprocess.DEVNULL) -> t.Iterator[t.Any]:
+    # pylint: disable-next=ansible-bad-function  # run_command waits for the end
     with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         complete = False
         try:

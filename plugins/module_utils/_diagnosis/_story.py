@@ -53,6 +53,7 @@ class Stories:
         self._latest = 0.0
         self._open: dict[t.Any, list[LogEvent]] = {}
         self._lost: list[list[LogEvent]] = []
+        self._between: list[LogEvent] = []
         self._flows: list[Flow] = []
         self._down = False
         self._tells_logins = self._tells_ends = False  # log_connections and log_disconnections are on
@@ -129,6 +130,10 @@ class Stories:
             if self.empty <= _MOST_EMPTY:
                 self._lost.append(events)
 
+    def between(self, event: LogEvent) -> None:
+        """A line of a pooler's or a proxy's log."""
+        self._between.append(event)
+
     # ---- captures
 
     def flow(self, flow: Flow) -> None:
@@ -148,7 +153,24 @@ class Stories:
         taken = {id(group) for group in found}
         losses = [_loss(events, group) for events, group in zip(self._lost, found)]
         losses += [_loss([], group) for group in groups if id(group) not in taken]
+        losses = _with_those_between(losses, self._between)
         return sorted((loss for loss in losses if self._counts(loss.time)), key=lambda loss: loss.time or 0.0)
+
+
+def _with_those_between(losses: list[Loss], events: list[LogEvent]) -> list[Loss]:
+    """What a pooler or proxy says of a connection goes to its loss, or is one by itself."""
+    by_end: dict[tuple[str | None, int | None], list[int]] = {}
+    for index, loss in enumerate(losses):
+        by_end.setdefault((loss.address, loss.port), []).append(index)
+    found = list(losses)
+    for event in events:
+        near = by_end.get((event.address, event.port), [])
+        same = [index for index in near if abs((found[index].time or 0.0) - (event.time or 0.0)) <= _APART]
+        if same:
+            found[same[0]] = found[same[0]]._replace(events=(*found[same[0]].events, event))
+        else:
+            found.append(_loss([event], []))
+    return found
 
 
 def _is_of_another(event: LogEvent, events: list[LogEvent] | None) -> bool:

@@ -102,7 +102,7 @@ def present() -> list[str]:
 
 def _ip(*arguments: str) -> str:
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # pylint: disable=ansible-bad-function  # there is no AnsibleModule here
             ["ip", *arguments],
             check=False,
             stdin=subprocess.DEVNULL,

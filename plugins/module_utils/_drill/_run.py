@@ -128,9 +128,9 @@ class _Drill:
     def _target(self, login: _login.Login) -> tuple[str, int]:
         """Where the connections that are to be cut go: over TCP, to where the watching session goes if that does."""
         host = self._wish.target_host or (str(login.conninfo()["host"]) if login.over_tcp else None)
-        port = int(login.conninfo()["port"]) if host else int(self._snapshot["files"]["port"])
-        if host:
-            return host.split(",")[0], int(str(port).split(",")[0])
+        if host:  # of several, the first
+            return host.partition(",")[0], int(str(login.conninfo()["port"]).partition(",")[0])
+        port = int(self._snapshot["files"]["port"])
         addresses = _kernel.addresses(self._snapshot["files"]["listen_addresses"])
         if not addresses:
             raise Failure(
