@@ -20,11 +20,15 @@ _OWN_PROCESS = "SELECT json_build_object('current', NULL, 'data', NULL, 'pid', p
 
 
 class Place(t.NamedTuple):
-    """The file that is written now, and whether the server rotates it itself; or the *reason* why it is not known."""
+    """The file that is written now, and whether the server rotates it itself; or the *reason* why it is not known.
+
+    *unit* is the service whose standard error systemd's journal takes.
+    """
 
     path: str | None
     reason: str | None = None
     collector: bool = False
+    unit: str | None = None
 
     def rotated(self) -> list[str]:
         """The file and what was rotated away from it."""
@@ -55,4 +59,15 @@ def standard_error(pid: int) -> Place:
         return Place(None, f"the server's standard error cannot be looked at ({error.strerror})")
     if os.path.isfile(path):
         return Place(path)
-    return Place(None, f"the server's standard error goes to {path.partition(':')[0]}")
+    reason = f"the server's standard error goes to {path.partition(':')[0]}"
+    return Place(None, reason, unit=_unit(pid) if path.startswith("socket:") else None)
+
+
+def _unit(pid: int) -> str | None:
+    """The service of systemd's that a process belongs to, by the name of its control group."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as lines:
+            names = [line.strip().rpartition("/")[2] for line in lines]
+    except OSError:
+        return None
+    return next((name for name in names if name.endswith(".service")), None)

@@ -19,7 +19,8 @@ options:
   log_files:
     description:
       - Logs of the server, as files, directories or patterns; rotated and compressed ones too, in the formats stderr,
-        csvlog and jsonlog. With a look at a server (O(live)) the default is where that server writes its log.
+        csvlog and jsonlog. V(journal:NAME.service) is what systemd's journal has of a service. With a look at a server
+        (O(live)) the default is where that server writes its log.
     type: list
     elements: str
     default: []

@@ -21,6 +21,11 @@ from ._story import Stories
 #: Losses within so many seconds of one another may have one cause.
 _TOGETHER = 3.0
 
+#: Before the name of a service, in the place of a file's name.
+_JOURNAL = "journal:"
+#: So much more of a journal is read, for who it was that was lost later.
+_BEFORE_SECONDS = 86400.0
+
 Row = t.Dict[str, t.Any]
 
 
@@ -50,10 +55,10 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
         rates = rates or found_rates
     stories = Stories(since, until)
     # What was logged before *since* may say who it was that was lost later.
-    events, unread = _scan.scan(files, prefix, until=until)
-    for event in events:
-        stories.event(event)
-    problems += unread
+    for events, unread in _logs(files, prefix, since, until):
+        for event in events:
+            stories.event(event)
+        problems += unread
     for capture in options["captures"]:
         path, side = capture["path"], capture["side"]
         for flow in _flows.flows(_packets.packets(path, problems), path, side, port):
@@ -65,6 +70,16 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
     sides = frozenset(capture["side"] for capture in options["captures"])
     sources = {"logs": [*files, *options["pooler_logs"]], "captures": options["captures"]}
     return {**_result(stories, live, rates, problems, sides), "sources": sources}
+
+
+def _logs(
+    names: list[str], prefix: str | None, since: float | None, until: float | None
+) -> t.Iterator[tuple[_scan.Events, list[str]]]:
+    yield _scan.scan([name for name in names if not name.startswith(_JOURNAL)], prefix, until=until)
+    earlier = None if since is None else since - _BEFORE_SECONDS
+    for name in names:
+        if name.startswith(_JOURNAL):
+            yield _scan.journal(name[len(_JOURNAL) :], earlier, until, prefix)
 
 
 def _given_rates(samples: t.Sequence[Row]) -> Row | None:
@@ -93,6 +108,8 @@ def _look_at(
         place = _serverlog.place(database, not over_tcp or bool(_kernel.timers(port)))
         if place.path:
             files += place.rotated()
+        elif place.unit:
+            files.append(f"{_JOURNAL}{place.unit}")
         else:
             problems.append(f"the server's log: {place.reason}")
     time.sleep(watch)
