@@ -19,6 +19,10 @@ _WHERE = """
 _OWN_PROCESS = "SELECT json_build_object('current', NULL, 'data', NULL, 'pid', pg_backend_pid())"
 
 
+#: Where Debian's postgresql-common has the standard error of a cluster's service, postgresql@VERSION-NAME.
+_OF_DEBIAN = "/var/log/postgresql/postgresql-{}.log"
+
+
 class Place(t.NamedTuple):
     """The file that is written now, and whether the server rotates it itself; or the *reason* why it is not known.
 
@@ -55,8 +59,13 @@ def standard_error(pid: int) -> Place:
     """The file that a server process writes its standard error to, as packages of Debian and Ubuntu have it."""
     try:
         path = os.readlink(f"/proc/{pid}/fd/2")
-    except OSError as error:
-        return Place(None, f"the server's standard error cannot be looked at ({error.strerror})")
+    except OSError as error:  # in a container also root may not
+        unit = _unit(pid) or ""
+        path = _OF_DEBIAN.format(unit[len("postgresql@") : -len(".service")])
+        if os.path.isfile(path):
+            return Place(path)
+        reason = f"the server's standard error cannot be looked at ({error.strerror})"
+        return Place(None, reason, unit=unit or None)
     if os.path.isfile(path):
         return Place(path)
     reason = f"the server's standard error goes to {path.partition(':')[0]}"

@@ -118,6 +118,14 @@ def test_nothing_came_of_a_connection() -> None:
     assert named(received()) == ("health_check", {"authentication_timeout"})
 
 
+def test_what_ended_before_a_shutdown_or_after_the_next_start_was_not_ended_by_it() -> None:
+    told = event("admin_command", 20)
+    stopped, started = event("shutdown_request", 10, detail="fast"), event("started", 15)
+    assert named(told, world=Surroundings([stopped]))[0] == "server_shutdown"
+    assert named(told, world=Surroundings([stopped, started]))[0] == "backend_terminated"
+    assert named(told, world=Surroundings([event("shutdown_request", 30, detail="fast")]))[0] == "backend_terminated"
+
+
 def test_a_shutdown_and_a_crash_are_told_by_the_servers_own_lines() -> None:
     told = event("admin_command", 5)
     stopped = Surroundings([event("shutdown_request", 4, detail="fast")])

@@ -195,7 +195,7 @@ def _of_reset(loss: Loss, kinds: set[str], where: str) -> t.Iterator[Clue]:
 def _ended_by_server(event: LogEvent, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
     """A fast shutdown says the same to a session as pg_terminate_backend; the server's own lines tell."""
     crash = _near(event.time, surroundings, "server_process_died", "recovered")
-    shutdown = _near(event.time, surroundings, "shutdown_request", "shut_down")
+    shutdown = _shutdown_at(event.time, surroundings)
     if crash and event.kind == "starting_up":
         yield Clue("server_crash", 0.9, f"{where}; {crash}")
     elif shutdown:
@@ -206,6 +206,18 @@ def _ended_by_server(event: LogEvent, where: str, surroundings: Surroundings) ->
     else:
         yield Clue("server_shutdown", _MAYBE, where)
         yield Clue("server_crash", 0.3, where)
+
+
+def _shutdown_at(time: float | None, surroundings: Surroundings) -> str | None:
+    """The shutdown that was under way then: what was asked for before, unless the server has been started since."""
+    last = None
+    for other in surroundings.world:
+        earlier = time is None or other.time is None or other.time <= time
+        if earlier and other.kind in ("shutdown_request", "shut_down", "started"):
+            last = other
+    if last is None or last.kind == "started" or (time and last.time and time - last.time > _MOMENT):
+        return None
+    return f"{last.file}:{last.line}: {last.text}"
 
 
 def _near(time: float | None, surroundings: Surroundings, *kinds: str) -> str | None:
@@ -297,7 +309,7 @@ def _of_server_message(flow: Flow, where: str, surroundings: Surroundings) -> t.
     if code in _MESSAGES:
         yield Clue(_MESSAGES[code], 0.95, text)
     elif code == "57P01":
-        shutdown = severity == "WARNING" or _near(flow.closed_at, surroundings, "shutdown_request")
+        shutdown = severity == "WARNING" or _shutdown_at(flow.closed_at, surroundings)
         yield Clue("server_shutdown", 0.9 if shutdown else 0.35, text)
         if not shutdown:
             yield Clue("backend_terminated", 0.6, text)
