@@ -8,8 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _judge
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._clues import Surroundings
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, LogEvent, Loss, Silence
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._rules import Surroundings
 
 Result = dict[str, t.Any]
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _between, _judge
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._clues import Surroundings
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, LogEvent
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._rules import Surroundings
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._story import Stories
 
 #: PgBouncer 1.18 and HAProxy 2.6, as they wrote it.

@@ -14,7 +14,7 @@ from hypothesis import given
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _causes, _judge, _run
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, LogEvent, Silence
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._judge import Verdict, judge, summary
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._rules import Clue, Surroundings
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._clues import Clue, Surroundings
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._story import Stories
 
 

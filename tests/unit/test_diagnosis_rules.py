@@ -10,11 +10,16 @@ import typing as t
 import pytest
 from _losses import CLIENT, NOON, ROUTER, event, flow, loss, received, session
 
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _causes, _rules
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import (
+    _causes,
+    _rules,
+    _rules_of_flows,
+    _rules_of_lines,
+)
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._clues import Surroundings
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, LogEvent, Silence
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._judge import Verdict, judge
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._legs import legs
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._rules import Surroundings
 
 ALONE = Surroundings()
 
@@ -527,7 +532,7 @@ def test_with_proof_nothing_is_missing() -> None:
 
 
 def test_every_cause_of_the_rules_is_in_the_catalogue() -> None:
-    of_lines = {row[0] for rows in _rules._LINES.values() for row in rows}
-    of_messages = set(_rules._MESSAGES.values())
+    of_lines = {row[0] for rows in _rules_of_lines.LINES.values() for row in rows}
+    of_messages = set(_rules_of_flows.MESSAGES.values())
     telling = {cause for group, _side, _text in _rules._TELLING for cause in group}
     assert of_lines | of_messages | telling <= set(_causes.CAUSES)

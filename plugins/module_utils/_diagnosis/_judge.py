@@ -13,8 +13,9 @@ from __future__ import annotations
 import typing as t
 
 from ._causes import CAUSES, device
+from ._clues import Clue, Surroundings
 from ._facts import LogEvent, Loss
-from ._rules import Clue, Surroundings, clues, missing
+from ._rules import clues, missing
 
 #: The odds that the cause is none of those that the evidence speaks for.
 _UNKNOWN_ODDS = 0.3

@@ -13,9 +13,10 @@ from .. import _duration, _kernel, _login, _serverlog
 from .._database import Database
 from .._errors import Failure
 from . import _flows, _judge, _live, _packets, _scan, _times
+from ._clues import Surroundings
 from ._facts import Loss
 from ._legs import legs
-from ._rules import Surroundings, is_unanswered_login
+from ._rules_of_flows import is_unanswered_login
 from ._story import Stories
 
 #: Losses within so many seconds of one another may have one cause.
