@@ -12,9 +12,9 @@ from _losses import CLIENT, EVENTS, FLOWS, NOON, event, flow, loss, session
 from hypothesis import given
 
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _causes, _judge, _run
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._clues import Clue, Surroundings
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, LogEvent, Silence
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._judge import Verdict, judge, summary
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._clues import Clue, Surroundings
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._story import Stories
 
 
