@@ -153,6 +153,11 @@ _TELLING: tuple[tuple[frozenset[str], str, str], ...] = (
         "a capture on the server's host: the TTL of the RST tells a device from the client",
     ),
     (
+        frozenset({"connect_refused", "connect_rejected_by_firewall", "one_way_loss", "keepalive_probes_filtered"}),
+        "server",
+        "a capture on the server's host: did the SYN arrive, were the server's probes answered",
+    ),
+    (
         frozenset({"slow_reader_cut", "client_vanished"}),
         "server",
         "a capture on the server's host: a closed window tells a slow reader",
