@@ -237,7 +237,10 @@ def _of_flow(flow: Flow, surroundings: Surroundings) -> t.Iterator[Clue]:
 
 def _of_attempt(flow: Flow, where: str) -> t.Iterator[Clue]:
     if flow.syn_answer == "rst":
-        yield Clue("connect_refused", 0.95, f"{where}: the SYN was answered with RST")
+        text = f"{where}: the SYN was answered with RST"
+        yield Clue("connect_refused", 0.95 if flow.side == "server" else 0.75, text)
+        if flow.side != "server":
+            yield Clue("connect_rejected_by_firewall", 0.35, text)
     elif flow.syn_answer == "icmp":
         rejected = any(code.split()[0] in ("3/9", "3/10", "3/13", "1/1") for code in flow.icmp)
         cause = "connect_rejected_by_firewall" if rejected else "connect_unreachable"
@@ -265,6 +268,7 @@ def _of_look(flow: Flow, where: str) -> t.Iterator[Clue]:
         text = f"{where}: the client said hello, and closed at once"
         yield Clue("health_check", 0.6 if flow.tls else _LIKELY, text)  # TLS hides whether it was more than a hello
         yield Clue("client_exited", _MAYBE if flow.tls else _RATHER_NOT, text)
+        yield Clue("too_many_clients", 0.35, text)
 
 
 def _of_first_bytes(flow: Flow, where: str) -> t.Iterator[Clue]:
@@ -313,6 +317,22 @@ def _of_icmp(flow: Flow, where: str) -> t.Iterator[Clue]:
         yield Clue(cause, 0.9, text)
 
 
+#: What a server, or a proxy in its place, closes a connection for; it says why, but not to a capture of TLS.
+_CLOSED_BY_SERVER = (
+    "backend_terminated",
+    "server_shutdown",
+    "server_crash",
+    "idle_session_timeout",
+    "idle_in_transaction_timeout",
+    "transaction_timeout",
+    "walsender_timeout",
+    "authentication_timeout",
+    "not_postgresql",
+    "pooler_closed",
+    "proxy_idle_timeout",
+)
+
+
 def _of_fin(flow: Flow, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
     if flow.terminate:
         weight = _SURE if flow.terminate_certain else 0.9
@@ -325,21 +345,19 @@ def _of_fin(flow: Flow, where: str, surroundings: Surroundings) -> t.Iterator[Cl
         elif flow.rst_by == "client" and flow.rst_after == "fin":
             yield Clue("proxy_idle_timeout", 0.7, f"{where}: FIN and RST of the client's side at once, as proxies end")
             yield Clue("client_exited", 0.3, f"{where}: FIN without a goodbye")
+        elif flow.silence.seconds >= _LONG and flow.last_data_by == "server":
+            text = f"{where}: the client's FIN came without a goodbye after {flow.silence.seconds:.1f} s of silence"
+            yield Clue("client_exited", _LIKELY, text)
+            yield Clue("proxy_idle_timeout", 0.35, text)
+            yield Clue("pooler_closed", 0.35, text)
         else:
             yield Clue("client_exited", 0.9, f"{where}: the client's FIN came without a goodbye")
             if flow.last_data_by == "client" and flow.silence.seconds >= _LONG:
                 yield Clue("server_hung", 0.4, f"{where}: it had waited {flow.silence.seconds:.1f} s for an answer")
     elif not flow.server_message:
         text = f"{where}: the server's side closed first"
-        for cause, weight in (
-            ("backend_terminated", 0.3),
-            ("server_shutdown", 0.3),
-            ("idle_session_timeout", 0.3),
-            ("server_crash", 0.25),
-            ("pooler_closed", 0.25),
-            ("proxy_idle_timeout", 0.2),
-        ):
-            yield Clue(cause, weight, text)
+        for cause in _CLOSED_BY_SERVER:
+            yield Clue(cause, 0.28, text)
 
 
 def is_unanswered_login(flow: Flow) -> bool:
@@ -395,6 +413,7 @@ def _of_client_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
         yield Clue("client_exited", 0.7, f"{after}, by the client of its own accord")
         if flow.silence.seconds >= _LONG:
             yield Clue("middlebox_reset", 0.4, after)
+            yield Clue("proxy_lost_client", 0.3, after)
 
 
 def _of_server_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
@@ -407,9 +426,13 @@ def _of_server_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
         yield Clue("server_reset", 0.7, text)
         if flow.side == "client":
             yield Clue("middlebox_reset", 0.3, text)
+            yield Clue("outage_outlasted_timers", 0.3, text)
     else:
         yield Clue("socket_destroyed", 0.6, f"{after}, by the server's host of its own accord")
         yield Clue("server_crash", 0.15, after)
+        if flow.side == "client" and flow.silence.seconds >= _LONG:  # so ends a server whose probes were in vain
+            yield Clue("keepalive_probes_filtered", 0.35, after)
+            yield Clue("one_way_loss", 0.35, after)
 
 
 def _of_silence(flow: Flow, where: str) -> t.Iterator[Clue]:
@@ -569,6 +592,11 @@ _TELLING: tuple[tuple[frozenset[str], str, str], ...] = (
         frozenset({"client_exited", "client_rebooted", "middlebox_reset"}),
         "server",
         "a capture on the server's host: the TTL of the RST tells a device from the client",
+    ),
+    (
+        frozenset({"connect_refused", "connect_rejected_by_firewall", "one_way_loss", "keepalive_probes_filtered"}),
+        "server",
+        "a capture on the server's host: did the SYN arrive, were the server's probes answered",
     ),
     (
         frozenset({"slow_reader_cut", "client_vanished"}),
