@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import os
@@ -20,10 +21,7 @@ from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis imp
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._causes import CAUSES
 from ansible_collections.pgharden.connection.plugins.module_utils._login import Login
 
-pytestmark = [
-    pytest.mark.skipif(not places.is_root(), reason="namespaces, firewalls and captures need root"),
-    pytest.mark.xdist_group("fault lab"),
-]
+pytestmark = pytest.mark.skipif(not places.is_root(), reason="namespaces, firewalls and captures need root")
 
 Row = dict[str, t.Any]
 Evidence = t.Literal["all", "log", "server", "client"]
@@ -106,8 +104,17 @@ def _about(label: Row, rows: list[Row]) -> Row | None:
 
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Set:
-    """The whole set, made once."""
-    directory = tmp_path_factory.mktemp("labelled")
+    """The whole set, made once for all of pytest's workers."""
+    own = tmp_path_factory.getbasetemp()
+    directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "labelled"
+    with open(f"{directory}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "labels.json").exists():
+            _make(directory)
+    return Set(directory, json.loads((directory / "labels.json").read_text()))
+
+
+def _make(directory: Path) -> None:
     tests = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-m", "lab", "--out", str(directory)],
@@ -118,11 +125,9 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Set:
         env={**os.environ, "PYTHONPATH": str(tests)},
         timeout=LIMIT,
     )
-    labels = json.loads((directory / "labels.json").read_text())
-    print(done.stdout[-500:])
     # a loaded machine may spoil some cases; of most there must be something to judge
-    assert len(labels) > 75, done.stdout[-3000:]
-    return Set(directory, labels)
+    made = len(json.loads((directory / "labels.json").read_text()))
+    assert made > 75, f"{made} cases were made:\n{done.stdout[-3000:]}"
 
 
 def table(judged: t.Iterable[Judged]) -> str:

@@ -344,6 +344,12 @@ def test_hello_and_away() -> None:
     assert named(flow(closed_how="fin", **tls), event("too_many_clients", 9.9)) == ("too_many_clients", set())
 
 
+def test_a_server_that_is_gone_before_the_goodbye_is_read_to_its_end() -> None:
+    gone = flow(closed_by="server", closed_how="rst", rst_after="nothing", terminate=True, tls=True)
+    assert named(gone) == ("normal_close", set())
+    assert named(gone._replace(silence=Silence(60.0)))[0] == "socket_destroyed"
+
+
 def test_a_goodbye_that_came_too_late() -> None:
     goodbye = flow(closed_by="client", closed_how="fin", terminate=True)
     assert named(goodbye, event("idle_session_timeout", 9)) == ("idle_session_timeout", set())

@@ -378,8 +378,9 @@ def _waited_in_vain(flow: Flow, surroundings: Surroundings) -> bool:
 
 
 def _of_rst(flow: Flow, where: str) -> t.Iterator[Clue]:
-    if flow.terminate and flow.closed_by == "client":
-        yield Clue("normal_close", 0.9, f"{where}: the client said goodbye before it closed with something unread")
+    # over TLS the server may be gone before the second word of the goodbye, and answers it so
+    if flow.terminate and (flow.closed_by == "client" or flow.silence.seconds < _LOOK):
+        yield Clue("normal_close", 0.9, f"{where}: the client said goodbye, and something stayed unread at the end")
         return
     quiet = flow.silence.seconds
     after = f"{where}: RST after {quiet:.1f} s of silence"
