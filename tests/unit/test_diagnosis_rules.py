@@ -279,6 +279,16 @@ def test_a_last_word_that_explains_nothing() -> None:
         assert judge(loss(flow(closed_by="server", closed_how="fin", server_message=message)), ALONE) is None
 
 
+def test_a_fin_after_a_long_silence_may_be_a_proxys() -> None:
+    quiet = flow(closed_by="client", closed_how="fin", silence=Silence(60.0))
+    assert named(quiet) == ("client_exited", {"proxy_idle_timeout", "pooler_closed"})
+
+
+def test_a_server_whose_probes_were_in_vain_ends_for_its_client_without_a_reason() -> None:
+    ended = flow(side="client", closed_by="server", closed_how="rst", rst_after="nothing", silence=Silence(60.0))
+    assert {"keepalive_probes_filtered", "one_way_loss"} <= named(ended)[1]
+
+
 def test_the_last_word_and_the_servers_lines() -> None:
     terminated = flow(5, closed_by="server", closed_how="fin", server_message="FATAL 57P01")
     assert named(terminated, world=Surroundings([event("shutdown_request", 4)]))[0] == "server_shutdown"
@@ -294,7 +304,7 @@ def test_the_last_word_and_the_servers_lines() -> None:
     [
         ({"syn_answer": "none", "syn_attempts": 4}, "connect_no_answer"),
         ({"syn_answer": "accepted"}, "connect_no_answer"),
-        ({"syn_answer": "rst"}, "connect_refused"),
+        ({"syn_answer": "rst", "side": "server"}, "connect_refused"),
         ({"syn_answer": "icmp", "icmp": ("3/1 from 10.0.0.1",)}, "connect_unreachable"),
         ({"syn_answer": "icmp", "icmp": ("1/0 from fd00::1",)}, "connect_unreachable"),
         ({"syn_answer": "icmp", "icmp": ("3/13 from 10.0.0.1",)}, "connect_rejected_by_firewall"),
@@ -303,14 +313,17 @@ def test_the_last_word_and_the_servers_lines() -> None:
     ],
 )
 def test_an_attempt_to_connect(told: dict[str, t.Any], cause: str) -> None:
-    assert named(flow(side="client", established=False, **told)) == (cause, set())
+    assert named(flow(**{"side": "client", "established": False, **told})) == (cause, set())
 
 
 def test_a_refusal_that_the_server_never_saw_is_a_firewalls() -> None:
     refused = flow(side="client", established=False, syn_answer="rst")
     both = Surroundings(sides=frozenset({"client", "server"}))
     assert named(refused, world=both) == ("connect_rejected_by_firewall", set())
-    assert verdict(refused, world=Surroundings(sides=frozenset({"client"}))).cause == "connect_refused"
+    alone = verdict(refused, world=Surroundings(sides=frozenset({"client"})))
+    assert alone.cause == "connect_refused"
+    assert [cause for cause, _confidence in alone.alternatives] == ["connect_rejected_by_firewall"]
+    assert any("server's host" in text for text in alone.missing_evidence)
 
 
 def test_no_news_is_no_cause() -> None:
@@ -342,6 +355,12 @@ def test_hello_and_away() -> None:
     assert named(flow(closed_by="client", closed_how="rst", **syn)) == ("health_check", set())
     # the server has sent it away
     assert named(flow(closed_how="fin", **tls), event("too_many_clients", 9.9)) == ("too_many_clients", set())
+
+
+def test_a_server_that_is_gone_before_the_goodbye_is_read_to_its_end() -> None:
+    gone = flow(closed_by="server", closed_how="rst", rst_after="nothing", terminate=True, tls=True)
+    assert named(gone) == ("normal_close", set())
+    assert named(gone._replace(silence=Silence(60.0)))[0] == "socket_destroyed"
 
 
 def test_a_goodbye_that_came_too_late() -> None:

@@ -1,0 +1,193 @@
+# Copyright (c) 2026 pgharden maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The diagnosis against the fault lab's labels: every cause provoked for real, judged with more and less evidence."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from support import places
+
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _run
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._causes import CAUSES
+from ansible_collections.pgharden.connection.plugins.module_utils._login import Login
+
+pytestmark = pytest.mark.skipif(not places.is_root(), reason="namespaces, firewalls and captures need root")
+
+Row = dict[str, t.Any]
+Evidence = t.Literal["all", "log", "server", "client"]
+#: Seconds for the whole set; an idle machine takes 70.
+LIMIT = 600
+
+
+class Judged(t.NamedTuple):
+    """A labelled loss, and the row of the result that is about the same connection."""
+
+    case: str
+    label: Row
+    row: Row | None
+    log_tells: bool
+
+    @property
+    def first(self) -> bool:
+        return bool(self.row) and self.row["cause"] == self.label["cause"]  # type: ignore[index]
+
+    @property
+    def named(self) -> bool:
+        return self.first or (bool(self.row) and self.label["cause"] in self.others)
+
+    @property
+    def others(self) -> list[str]:
+        return [one["cause"] for one in (self.row or {}).get("alternatives", [])]
+
+
+class Set(t.NamedTuple):
+    """The labelled set in *directory*."""
+
+    directory: Path
+    labels: list[Row]
+
+    def __hash__(self) -> int:
+        return hash(self.directory)
+
+    @functools.cache  # noqa: B019
+    def judged(self, evidence: Evidence) -> tuple[list[Judged], list[Judged]]:
+        """Losses and harmless connections, with *evidence*: everything, only the log, only one side's capture."""
+        losses: list[Judged] = []
+        harmless: list[Judged] = []
+        for label in self.labels:
+            rows = self.result(label, evidence)["losses"]
+            for found, labelled in ((losses, label["losses"]), (harmless, label["harmless"])):
+                found += [Judged(label["case"], one, _about(one, rows), label["log_tells"]) for one in labelled]
+        return losses, harmless
+
+    def result(self, label: Row, evidence: Evidence) -> Row:
+        """What the module returns."""
+        logs = [str(self.directory / name) for name in label["log_files"]] if evidence in ("all", "log") else []
+        captures = [
+            {"path": str(self.directory / one["path"]), "side": one["side"]}
+            for one in label["captures"]
+            if evidence in ("all", one["side"])
+        ]
+        return _run.run(
+            Login(),
+            {
+                "log_files": logs,
+                "log_prefix": label["log_line_prefix"] or None,
+                "captures": captures,
+                "statistics": [],
+                "server_port": label["server"][1],
+                "since": None,
+                "until": None,
+                "live": False,
+                "watch": "0s",
+            },
+        )
+
+
+def _about(label: Row, rows: list[Row]) -> Row | None:
+    """The row with that port, as the server or the client's own host has it, or with that process."""
+    ports = {label["port"], label["client"][1]} - {None}
+    by_port = [row for row in rows if row["port"] in ports]
+    by_pid = [row for row in rows if label["pid"] and row["pid"] == label["pid"]]
+    return next(iter(by_pid + by_port), None)
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Set:
+    """The whole set, made once for all of pytest's workers."""
+    own = tmp_path_factory.getbasetemp()
+    directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "labelled"
+    with open(f"{directory}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "labels.json").exists():
+            _make(directory)
+    return Set(directory, json.loads((directory / "labels.json").read_text()))
+
+
+def _make(directory: Path) -> None:
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", "--out", str(directory)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tests,
+        env={**os.environ, "PYTHONPATH": str(tests)},
+        timeout=LIMIT,
+    )
+    # a loaded machine may spoil some cases; of most there must be something to judge
+    made = len(json.loads((directory / "labels.json").read_text()))
+    assert made > 75, f"{made} cases were made:\n{done.stdout[-3000:]}"
+
+
+def table(judged: t.Iterable[Judged]) -> str:
+    """One line for each that went wrong."""
+    lines = []
+    for one in judged:
+        row = one.row or {"cause": "nothing", "confidence": 0.0}
+        wrong = (
+            f"{one.label['cause']:28} called {row['cause']} {row['confidence']:.2f}, or {', '.join(one.others) or '-'}"
+        )
+        lines.append(f"{one.case:44} {wrong}")
+    return "\n".join(["", *lines])
+
+
+def share(judged: t.Sequence[Judged], right: t.Callable[[Judged], bool], least: float) -> None:
+    wrong = [one for one in judged if not right(one)]
+    found = 1 - len(wrong) / len(judged)
+    assert found >= least, f"{found:.1%} of {len(judged)}, not {least:.0%}:{table(wrong)}"
+
+
+def test_with_all_evidence_the_right_cause_comes_first(labelled: Set) -> None:
+    losses, _harmless = labelled.judged("all")
+    assert len({one.label["cause"] for one in losses}) > 25
+    share(losses, lambda one: one.first, 0.95)
+
+
+def test_the_log_alone_tells_where_it_can(labelled: Set) -> None:
+    losses, _harmless = labelled.judged("log")
+    share([one for one in losses if one.log_tells], lambda one: one.first, 0.85)
+
+
+def test_where_the_log_cannot_tell_it_says_what_would(labelled: Set) -> None:
+    losses, _harmless = labelled.judged("log")
+    seen = [one for one in losses if not one.log_tells and one.row]
+    assert len(seen) > 10
+    share(seen, lambda one: one.named or bool(one.row and one.row["missing_evidence"]), 0.9)
+    sure = [one for one in seen if not one.named and one.row and one.row["confidence"] > 0.9]
+    share(seen, lambda one: one not in sure, 0.85)
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_one_sides_capture_alone_has_the_cause_among_the_likely(labelled: Set, side: Evidence) -> None:
+    losses, _harmless = labelled.judged(side)
+    seen = [one for one in losses if one.row]
+    assert len(seen) > 40
+    share(seen, lambda one: one.named, 0.9)
+
+
+@pytest.mark.parametrize("evidence", ["all", "log", "server", "client"])
+def test_what_is_harmless_is_never_called_harmful(labelled: Set, evidence: Evidence) -> None:
+    _losses, harmless = labelled.judged(evidence)
+    assert len(harmless) > 75
+    # one side may not see that it was a pooler which ended, whose client had said goodbye long before
+    least = 1.0 if evidence in ("all", "log") else 0.98
+    share(harmless, lambda one: one.row is None or CAUSES[one.row["cause"]].harmless, least)
+
+
+@pytest.mark.parametrize("case", ["healthy", "healthy-tls", "normal_close"])
+def test_nothing_is_wrong_with_a_healthy_server(labelled: Set, case: str) -> None:
+    (label,) = [one for one in labelled.labels if one["case"] == case]
+    for evidence in t.get_args(Evidence):
+        result = labelled.result(label, evidence)
+        assert (result["healthy"], result["problems"]) == (True, []), result["causes"]
