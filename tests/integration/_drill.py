@@ -154,7 +154,7 @@ class Running:
     def await_sessions(self, condition: str, number: int = 1) -> list[int]:
         """Wait until the drill has so many sessions of which *condition* is true; gives their process ids."""
         sql = f"SELECT pid FROM pg_stat_activity WHERE application_name ~ '^pgharden drill' AND {condition}"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             found = [pid for (pid,) in self.cluster.query(sql)]
             if len(found) >= number:

@@ -50,7 +50,8 @@ if len(sys.argv) > 3:
 sys.stdin.read()
 """
 STREAM = "SELECT repeat('x', 2000), pg_sleep(0.02) FROM generate_series(1, 10000)"
-FLOOD = "SELECT repeat('x', 2000) FROM generate_series(1, 200000)"
+#: More than all buffers hold, and not before the client has stopped.
+FLOOD = "SELECT repeat('x', 2000), CASE i WHEN 1 THEN pg_sleep(2) END FROM generate_series(1, 200000) i"
 
 
 def diagnose(cluster: Cluster, *, check: bool = False, as_user: str | None = None, **options: t.Any) -> Result:

