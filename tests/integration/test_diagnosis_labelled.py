@@ -59,7 +59,7 @@ class Set(t.NamedTuple):
     def __hash__(self) -> int:
         return hash(self.directory)
 
-    @functools.cache  # noqa: B019
+    @functools.lru_cache(maxsize=8)  # noqa: B019 - as long as the tests run
     def judged(self, evidence: Evidence) -> tuple[list[Judged], list[Judged]]:
         """Losses and harmless connections, with *evidence*: everything, only the log, only one side's capture."""
         losses: list[Judged] = []
