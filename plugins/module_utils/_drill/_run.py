@@ -13,7 +13,7 @@ import socket
 import time
 import typing as t
 
-from .. import _duration, _in_force, _kernel, _login, _promises, _signals
+from .. import _duration, _in_force, _kernel, _login, _poolers, _promises, _signals
 from .._database import Database
 from .._errors import Failure
 from . import _cells, _cut, _namespace, _sql
@@ -26,8 +26,6 @@ from ._log import Log
 _SAMPLE_SECONDS = 0.1
 #: Beyond the patience and the outages, for logging in and for tidying up.
 _SPARE_SECONDS = 90.0
-#: A session may seem this much older than its login, by clocks that run apart.
-_CLOCKS_SECONDS = 1.0
 _TIDY_SECONDS = 5.0
 _ONLY_OF_WATCHER = ("hostaddr", "application_name", "options")
 _PROBE = Cell("server", "probe", "peer_vanished")
@@ -175,7 +173,7 @@ class _Drill:
                 "Correct target_host, or login_host and login_port.",
             )
         shared = session["pid"] == self._database.ask("asking for the process", _sql.PID)
-        if shared or session["client_addr"] is None or session["age"] > elapsed + _CLOCKS_SECONDS:
+        if shared or session["client_addr"] is None or _poolers.by_age(session["age"], elapsed):
             raise Failure(
                 "pooler_in_between",
                 f"a drill at {self._host}, port {self._port}",
