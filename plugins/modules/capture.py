@@ -187,7 +187,8 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _capture, _duration, _options
+from ansible_collections.pgharden.connection.plugins.module_utils import _duration, _options
+from ansible_collections.pgharden.connection.plugins.module_utils._capture import _run, _wish
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 
 
@@ -212,21 +213,21 @@ def main() -> None:
     )
     options = module.params
     try:
-        wish = _capture.Wish(
+        wish = _wish.Wish(
             seconds=_duration.parse("for", options["for"]) / 1000,
             ports=options["ports"],
             addresses=options["addresses"],
             interface=options["interface"],
             directory=options["directory"],
-            file_size=_capture.size("file_size", options["file_size"]),
+            file_size=_wish.size("file_size", options["file_size"]),
             files=options["files"],
             rotate_every=_duration.parse("rotate_every", options["rotate_every"] or "off") / 1000,
             payload=options["payload"],
             snap_length=options["snap_length"],
-            least_free=_capture.size("least_free", options["least_free"]),
+            least_free=_wish.size("least_free", options["least_free"]),
             user=options["user"],
         )
-        result = _capture.run(wish, module.check_mode)
+        result = _run.run(wish, module.check_mode)
     except Failure as failure:
         module.fail_json(**_options.failed(failure))
     else:

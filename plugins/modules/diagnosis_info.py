@@ -18,9 +18,12 @@ description:
 options:
   log_files:
     description:
-      - Logs of the server, as files, directories or patterns; rotated and compressed ones too, in the formats stderr,
+      - Logs of the server, as files, directories or patterns; rotated and compressed ones (gzip, bzip2, xz; zstd and
+        lz4 with their programs) too, in the formats stderr,
         csvlog and jsonlog. V(journal:NAME.service) is what systemd's journal has of a service. With a look at a server
         (O(live)) the default is where that server writes its log.
+      - Also the log of the kernel there (C(journalctl -k), C(dmesg), kern.log), which says whether it killed a server
+        process for want of memory.
     type: list
     elements: str
     default: []
@@ -30,18 +33,25 @@ options:
   pooler_logs:
     description:
       - Logs of PgBouncer, and of HAProxy with C(option tcplog), on the hosts between clients and server; files,
-        directories or patterns. They say which connections the pooler or proxy closed by itself.
+        directories, patterns, or V(journal:NAME.service). They say which connections the pooler or proxy closed by
+        itself. With a look at a host (O(live)) the default is where the poolers that run there write their logs.
     type: list
     elements: str
     default: []
+  find_pooler_logs:
+    description: Whether to look for the logs of poolers on the host; without, O(pooler_logs) has them all.
+    type: bool
+    default: true
   captures:
-    description: Packet captures (pcap, pcapng), with the side that each was made on.
+    description:
+      - Packet captures (pcap, pcapng; also compressed as O(log_files) may be), with the side that each was made on.
+        Files of one ring, as M(pgharden.connection.capture), tcpdump and dumpcap name them, are read as one.
     type: list
     elements: dict
     default: []
     suboptions:
       path:
-        description: The file.
+        description: The file, or a directory or pattern.
         type: path
         required: true
       side:
@@ -50,7 +60,18 @@ options:
         choices: [server, client, router]
         required: true
   statistics:
-    description: Two looks, as RV(look) has them, to compare instead of two that are taken now.
+    description:
+      - Two looks, as RV(look) has them, to compare instead of two that are taken now. Also the rows of
+        C(pg_stat_database) as a list, or under C(pg_stat_database) with the time beside them as C(at).
+      - Where there is no capture, sessions that they count as abandoned or killed, and no log has, are losses as well.
+    type: list
+    elements: raw
+    default: []
+  client_hosts:
+    description:
+      - What clients' hosts showed in the minutes of the losses, each as RV(host) that this module returned there. Tells
+        a client that was kept by its host from one that was late by itself.
+      - An address that hosts with different C(addresses) share, such as that of a bridge, is left aside.
     type: list
     elements: dict
     default: []
@@ -66,7 +87,8 @@ options:
   live:
     description:
       - Whether to look at a server. The default is to do so if O(login_host) or O(login_unix_socket) is given, or
-        neither O(log_files) nor O(captures).
+        neither O(log_files) nor O(captures) nor O(pooler_logs). By default a host on which no server listens, such as
+        a client's or a pooler's, is looked at without one, for its sockets, counters, strain, and poolers' logs.
     type: bool
   watch:
     description: Duration between the two looks at a server.
@@ -108,7 +130,7 @@ causes:
   elements: dict
   contains:
     cause:
-      description: Its id, see docs/causes.md.
+      description: Its id, see docs/causes.
       type: str
     title:
       description: The same in words.
@@ -207,6 +229,12 @@ losses:
       description: As in RV(causes).
       type: list
       elements: str
+missing_evidence:
+  description:
+    - Where there are logs and nothing else, the kinds of loss that no log of a server has, and what would show them.
+  returned: success
+  type: list
+  elements: str
 healthy:
   description: Whether nothing but harmless things was found.
   returned: success
@@ -226,6 +254,15 @@ suspects:
   returned: success
   type: list
   elements: dict
+sockets:
+  description:
+    - What this host has to do with servers on other hosts, or in its own role of a client, a row for each C(address).
+      How many connections are C(open), how many attempts have no answer yet (C(connecting)), how many the server has
+      closed and the program on this host has not (C(closed_by_server)), and how many carry something that was sent
+      repeatedly and not acknowledged (C(unanswered)).
+  returned: success
+  type: list
+  elements: dict
 standbys:
   description: Receivers of WAL, with the seconds since their last reply.
   returned: success
@@ -240,7 +277,10 @@ look:
   returned: success
   type: dict
 host:
-  description: What may make this host answer late.
+  description:
+    - What may make this host answer late, C(reasons) in words. C(at) is when, C(pressure) the share of the last minute
+      in which processes waited (PSI, per cent), C(run_queue) the processes a processor, C(memory_available) per cent,
+      C(addresses) those under which other hosts know it, without loopback and link-local ones.
   returned: success
   type: dict
 server:
@@ -272,6 +312,7 @@ def main() -> None:
             "log_files": {"type": "list", "elements": "str", "default": []},
             "log_prefix": {"type": "str"},
             "pooler_logs": {"type": "list", "elements": "str", "default": []},
+            "find_pooler_logs": {"type": "bool", "default": True},
             "captures": {
                 "type": "list",
                 "elements": "dict",
@@ -281,7 +322,8 @@ def main() -> None:
                     "side": {"type": "str", "choices": ["server", "client", "router"], "required": True},
                 },
             },
-            "statistics": {"type": "list", "elements": "dict", "default": []},
+            "statistics": {"type": "list", "elements": "raw", "default": []},
+            "client_hosts": {"type": "list", "elements": "dict", "default": []},
             "server_port": {"type": "int"},
             "since": {"type": "str"},
             "until": {"type": "str"},

@@ -18,8 +18,8 @@ SCHEMA = 1
 
 #: What is kept of the module's result; the rest is Ansible's.
 _KEPT = (
-    *("sources", "server", "connections", "healthy", "causes", "losses", "suspects", "standbys", "statistics", "look"),
-    *("host", "problems"),
+    *("sources", "server", "connections", "healthy", "causes", "losses", "suspects", "sockets"),
+    *("standbys", "statistics", "look", "host", "problems", "missing_evidence"),
 )
 
 

@@ -51,6 +51,8 @@ def head(result: Result) -> str:
     sources = result.get("sources", {})
     server, seen = result["server"], result["connections"]
     parts = [f"PostgreSQL {server['version'].split()[0]}"] if server else []
+    if result["look"] and not server:
+        parts.append("no PostgreSQL server here")
     if sources.get("logs"):
         parts.append(_counted(len(sources["logs"]), "log file"))
     if sources.get("captures"):
@@ -133,10 +135,23 @@ def remarks(result: Result) -> list[Fact]:
         if (one["silent"] or 0) >= _SILENT_STANDBY:
             who = f"{one['application_name']} ({one['address'] or 'Unix socket'})"
             facts.append(("standby", f"{who} has not replied for {human(one['silent'])}"))
+    facts += [("as a client", text) for row in result.get("sockets", []) for text in _socket(row)]
     facts += [("this host may answer late", reason) for reason in result["host"]["reasons"]]
     facts += [("problem", text) for text in result["problems"]]
+    facts += [("not in a log", text) for text in result.get("missing_evidence", [])]
     noise = ", ".join(_counted(row["count"], _noise(row["cause"])) for row in result["causes"] if row["harmless"])
     return [*facts, ("harmless", noise)] if noise else facts
+
+
+def _socket(row: Row) -> t.Iterator[str]:
+    """What is worth a word of the connections to a server."""
+    server = f"to {endpoint(row['address'], row['port'])}"
+    if row["closed_by_server"]:
+        yield f"{_counted(row['closed_by_server'], 'connection')} {server} that it has closed, and the program here not"
+    if row["connecting"]:
+        yield f"{_counted(row['connecting'], 'connection attempt')} {server} without an answer yet"
+    if row["unanswered"]:
+        yield f"{_counted(row['unanswered'], 'connection')} {server} on which nobody answers"
 
 
 def _suspect(one: Row) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import signal
@@ -26,14 +27,14 @@ pytestmark = pytest.mark.parametrize("major", [15])
 as_root = pytest.mark.skipif(not places.is_root(), reason="mounts and other users need root")
 SECRET = "hunter2-Of-The-Capture"
 #: The longest that something may take which is to be over at once, on a machine that is busy with other tests.
-SOON = 15.0
+SOON = 60.0
 Result = dict[str, t.Any]
 
 
-def until(true: t.Callable[[], t.Any], seconds: float = SOON) -> None:
-    deadline = time.monotonic() + seconds
+def until(true: t.Callable[[], t.Any]) -> None:
+    deadline = time.monotonic() + SOON
     while not true():
-        assert time.monotonic() < deadline, f"still not so after {seconds} s"
+        assert time.monotonic() < deadline, f"still not so after {SOON} s"
         time.sleep(0.05)
 
 
@@ -96,6 +97,17 @@ class Capture:
     def files(self) -> list[Path]:
         return sorted(self.place.iterdir())
 
+    def sizes(self) -> list[int]:
+        found = []
+        for file in self.files:
+            with contextlib.suppress(FileNotFoundError):  # the oldest has just gone
+                found.append(file.stat().st_size)
+        return found
+
+    def await_packet(self) -> None:
+        """Until one of its files has more than its header, which is there a moment before."""
+        until(lambda: any(size > 24 for size in self.sizes()))
+
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
@@ -133,7 +145,7 @@ def talk(cluster: Cluster, statement: str = "SELECT 1", **conn: t.Any) -> int:
 
 def test_the_flow_of_a_session(cluster: Cluster, directory: Path, start: Start) -> None:
     began = time.time()
-    capture = start(directory, **{"for": "3s"})
+    capture = start(directory, **{"for": "8s"})
     port = talk(cluster)
     result = capture.result()
     ended = time.time()
@@ -155,7 +167,7 @@ def test_the_flow_of_a_session(cluster: Cluster, directory: Path, start: Start) 
     assert [file["first"][:19], file["last"][:19]] == shown
     assert began < times[0] < times[-1] < ended
     assert (result["stopped_because"], result["changed"]) == ("time", True)
-    assert 3 <= result["seconds"] < ended - began
+    assert 8 <= result["seconds"] < ended - began
     # Nobody else may read it, and nothing runs on.
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE(Path(file["path"]).stat().st_mode) == 0o600
@@ -257,8 +269,9 @@ def test_icmp_about_a_connection_is_kept_without_what_it_quotes(
     (line,) = tcpdump(file)
     assert "ICMP host 10.0.0.1 unreachable" in line
     assert SECRET.encode() not in file.read_bytes()
-    (quoted,) = [line for line in tcpdump(file, "-v") if "5432" in line]
-    assert "10.0.0.7.40000 > 10.0.0.1.5432" in quoted
+    # The random id of the outer IP header is printed too, so a bare "5432" would now and then match it.
+    quoted = [line for line in tcpdump(file, "-v") if "10.0.0.7.40000 > " in line]
+    assert [line.split(" > ")[1].split(":")[0].split()[0] for line in quoted] == ["10.0.0.1.5432"]
 
 
 def test_only_some_addresses(cluster: Cluster, directory: Path, start: Start) -> None:
@@ -284,16 +297,23 @@ def fill(cluster: Cluster, megabytes: int) -> None:
             session.execute("SELECT repeat('x', 1000) FROM generate_series(1, 1000)")
 
 
+def fill_until_it_ends(cluster: Cluster, capture: Capture, megabytes: int) -> None:
+    """A busy machine's kernel drops packets that nobody fetches in time: it may take more than there is room for."""
+    for _turn in range(10):
+        if capture.module.poll() is None:
+            fill(cluster, megabytes)
+
+
 def test_the_ring_is_bounded_in_size_and_number(cluster: Cluster, directory: Path, start: Start) -> None:
     capture = start(directory, payload=True, file_size="512kB", files=3)
     most = []
     for _turn in range(6):
         fill(cluster, 1)
         time.sleep(0.4)
-        most.append([file.stat().st_size for file in capture.files if file.exists()])
+        most.append(capture.sizes())
     port = talk(cluster)
     result = capture.stop()
-    most.append([file.stat().st_size for file in capture.files])
+    most.append(capture.sizes())
     assert max(map(len, most)) == 3
     assert max(map(max, (sizes for sizes in most if sizes))) <= 512 * 1024
     assert list(map(str, capture.files)) == [file["path"] for file in result["files"]]
@@ -331,7 +351,7 @@ def small(cluster: Cluster, tmp_path: Path) -> t.Iterator[tuple[str, Path]]:
 def test_the_disk_is_not_filled(cluster: Cluster, small: tuple[str, Path], start: Start) -> None:
     inside, outside = small
     capture = start(outside, directory=inside, payload=True, least_free="12MB")
-    fill(cluster, 10)
+    fill_until_it_ends(cluster, capture, 10)
     result = capture.result()
     assert result["stopped_because"] == "free_bytes"
     status = os.statvfs(outside)
@@ -344,7 +364,7 @@ def test_the_disk_is_not_filled(cluster: Cluster, small: tuple[str, Path], start
 def test_a_full_file_system_leaves_whole_packets(cluster: Cluster, small: tuple[str, Path], start: Start) -> None:
     inside, outside = small
     capture = start(outside, directory=inside, payload=True, least_free="0MB")
-    fill(cluster, 20)
+    fill_until_it_ends(cluster, capture, 20)
     result = capture.result()
     assert result["stopped_because"] == "free_bytes"
     assert [len(tcpdump(file)) for file in capture.files] == [file["packets"] for file in result["files"]]
@@ -355,7 +375,7 @@ def test_inodes_count_as_well(cluster: Cluster, small: tuple[str, Path], start: 
     inside, outside = small
     capture = start(outside, directory=inside)
     port = talk(cluster)
-    until(lambda: capture.files)
+    capture.await_packet()
     for number in range(110):
         (outside / f"{number}.other").touch()
     result = capture.result()
@@ -396,7 +416,7 @@ def test_a_signal_ends_it_with_all_that_came_before(cluster: Cluster, directory:
 def test_kill_9_takes_tcpdump_along_without_any_traffic(cluster: Cluster, directory: Path, start: Start) -> None:
     capture = start(directory)
     talk(cluster)
-    until(lambda: capture.files)
+    capture.await_packet()
     capture.module.kill()
     capture.module.wait()
     until(lambda: listeners(cluster) == 0 and not processes(cluster, "tcpdump"))
@@ -411,7 +431,7 @@ def test_the_end_of_tcpdump_is_an_error_that_keeps_the_files(
 ) -> None:
     capture = start(directory)
     talk(cluster)
-    until(lambda: capture.files)
+    capture.await_packet()
     guard = child(capture.module.pid)
     os.kill(guard if whom == "guard" else child(guard), signal.SIGKILL)
     result = capture.result()
@@ -529,10 +549,10 @@ def test_the_playbook_fetches(cluster: Cluster, tmp_path: Path, keep: bool) -> N
     assert check.rc == 0, check.stdout
     assert not (tmp_path / "captures").exists()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        arguments = ("-e", "capture_for=6s", "-e", "capture_fetch=true")
+        arguments = ("-e", "capture_for=15s", "-e", "capture_fetch=true")
         env = {"ANSIBLE_ASYNC_DIR": str(tmp_path / "jobs")}
         play = pool.submit(run_playbook, cluster, PLAYBOOK, *arguments, inventory=path, cwd=tmp_path, env=env)
-        until(lambda: listeners(cluster) == 2 or play.done(), 60)
+        until(lambda: listeners(cluster) == 2 or play.done())
         port = talk(cluster)
         result = play.result()
     said = result.stdout
@@ -547,12 +567,12 @@ def test_the_playbook_fetches(cluster: Cluster, tmp_path: Path, keep: bool) -> N
     if keep:
         fetched = [file.read_bytes() for file in (tmp_path / "captures").glob("*/*")]
         assert sorted(file.read_bytes() for file in directory.iterdir()) == sorted(fetched)
-    assert own_files() == before
+    until(lambda: own_files() <= before)  # those of the tests that run beside this one go, too
 
 
 def test_a_lost_controller_does_not_end_it(cluster: Cluster, tmp_path: Path) -> None:
     directory = tmp_path / "capture"
-    path = inventory(tmp_path, capture_directory=str(directory), capture_for="6s")
+    path = inventory(tmp_path, capture_directory=str(directory), capture_for="15s")
     process = subprocess.Popen(
         cluster.argv([sys.executable, "-m", "ansible", "playbook", "-i", str(path), PLAYBOOK, "--limit", "db1"]),
         stdout=subprocess.DEVNULL,
@@ -568,11 +588,11 @@ def test_a_lost_controller_does_not_end_it(cluster: Cluster, tmp_path: Path) -> 
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
         },
     )
-    until(lambda: listeners(cluster) == 1, 60)
+    until(lambda: listeners(cluster) == 1)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     port = talk(cluster)
     assert listeners(cluster) == 1
-    until(lambda: listeners(cluster) == 0, 30)
+    until(lambda: listeners(cluster) == 0)
     (file,) = directory.iterdir()
     assert any(f".{port} > " in line for line in tcpdump(file))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 import typing as t
 from pathlib import Path
@@ -54,7 +56,7 @@ class Fleet:
 
     def idle_gone(self, pid: int) -> None:
         """Wait until the server process is no more."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.cluster.query("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -220,6 +222,81 @@ def test_the_role_in_a_playbook_and_what_it_keeps_to_itself(fleet: Fleet) -> Non
     path.write_text(yaml.safe_dump([play]))
     wrong = fleet.play(playbook=path)
     assert (wrong.rc, "side" in wrong.stdout) == (2, True)
+
+
+def test_clients_and_poolers_beside_the_server(fleet: Fleet) -> None:
+    """Hosts of the inventory on which no server listens."""
+    lost = fleet.lose()
+    fleet.hosts = {"app1": {"diagnose_login_port": 5999, "diagnose_server_port": 5432}, "db1": fleet.variables}
+    fleet.variables = {"diagnose_become": False, "diagnose_watch": "1s"}
+    with fleet.cluster.session():
+        result = fleet.play()
+    assert (result.rc, causes(result)) == (0, set(lost))
+    assert "app1: no PostgreSQL server here" in shown(result)
+    report = fleet.report("app1")["result"]
+    assert (report["server"], report["statistics"]["databases"]) == (None, {})
+    assert [(row["port"], row["open"]) for row in report["sockets"]] == [(5432, 1)]
+    page = (fleet.reports / "diagnosis-app1.md").read_text("utf-8")
+    assert "no PostgreSQL server here" in page
+
+
+#: Does what a client can do to get words into a log, and is killed in a transaction.
+TALKER = """
+import os, signal, sys, time, psycopg2
+secret, conninfo = sys.argv[1:]
+def ask(statement, *values, **options):
+    connection = psycopg2.connect(conninfo, application_name=secret, **options)
+    connection.autocommit = True
+    try:
+        connection.cursor().execute(statement, values)
+    except psycopg2.Error:
+        pass
+    return connection
+ask(f"CREATE ROLE talker LOGIN PASSWORD '{secret}'")
+ask("SELECT %s::int", secret)
+ask(f"DO $$ BEGIN RAISE LOG 'connection to client lost: {secret}' USING DETAIL = '{secret}'; END $$")
+ask(f"CREATE TEMP TABLE x (a text UNIQUE); INSERT INTO x VALUES ('{secret}'), ('{secret}')")
+ask(f"PREPARE p(text) AS SELECT $1, pg_sleep(9); EXECUTE p('{secret}')", options="-c statement_timeout=100ms")
+idle = ask(f"BEGIN; SELECT '{secret}'", options="-c idle_in_transaction_session_timeout=100ms")
+nobody, url = f"user='password={secret}'", f"dbname='postgres://app:{secret}@db/shop'"
+for wrong in (nobody, url, f"password='{secret}' user=talker"):
+    try:
+        psycopg2.connect(f"{conninfo} {wrong}")
+    except psycopg2.Error:
+        pass
+lost = ask(f"BEGIN; SELECT '{secret}'")
+time.sleep(1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_no_word_of_a_client_gets_out(new_cluster: NewCluster, tmp_path: Path) -> None:
+    """From log, capture with payload and a look at the server, to terminal, JSON and Markdown."""
+    talkative = "log_statement = all\nlog_min_error_statement = debug5\nlog_parameter_max_length = -1\n"
+    talkative += "log_parameter_max_length_on_error = -1\nlog_error_verbosity = verbose\nlog_duration = on\n"
+    fleet = Fleet(new_cluster(MAJOR, conf=f"{CONF}{talkative}"), tmp_path)
+    cluster, secret = fleet.cluster, "hunter2-Planted-Everywhere"
+    path = tmp_path / "payload.pcap"
+    dump = subprocess.Popen(
+        cluster.argv(["tcpdump", "-i", "lo", "--immediate-mode", "-U", "-Z", "root", "-w", path, "port 5432"]),
+        stderr=subprocess.PIPE,
+    )
+    assert dump.stderr
+    assert any(b"listening on" in line for line in dump.stderr)
+    conninfo = " ".join(f"{key}='{value}'" for key, value in cluster.conninfo(tcp=True, sslmode="disable").items())
+    assert cluster.run([sys.executable, "-c", TALKER, secret, conninfo]).returncode
+    time.sleep(2)
+    dump.terminate()
+    dump.communicate()
+    assert cluster.log().count(secret) > 10
+    assert path.read_bytes().count(secret.encode()) > 5
+    fleet.variables["diagnose_captures"] = [{"path": str(path), "side": "server"}]
+    result = fleet.play("-vvv")
+    assert result.rc == 0, result.stdout
+    assert {loss["cause"] for loss in fleet.report()["result"]["losses"]} >= {"idle_in_transaction_timeout"}
+    everything = result.stdout + result.stderr + "".join(path.read_text("utf-8") for path in fleet.reports.iterdir())
+    assert "payload.pcap" in everything
+    assert secret not in everything
 
 
 def test_a_file_in_the_way(fleet: Fleet) -> None:

@@ -15,10 +15,11 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from lab.stretch import stretch
 from support import places
 
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _run
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._causes import CAUSES
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._causes import CAUSES, IDLE_LIMITS
 from ansible_collections.pgharden.connection.plugins.module_utils._login import Login
 
 pytestmark = pytest.mark.skipif(not places.is_root(), reason="namespaces, firewalls and captures need root")
@@ -88,6 +89,7 @@ class Set(t.NamedTuple):
                 "pooler_logs": poolers,
                 "captures": captures,
                 "statistics": [],
+                "client_hosts": label["hosts"] if evidence == "all" else [],
                 "server_port": label["server"][1],
                 "since": None,
                 "until": None,
@@ -171,6 +173,15 @@ def test_where_the_log_cannot_tell_it_says_what_would(labelled: Set) -> None:
     share(seen, lambda one: one not in sure, 0.85)
 
 
+def test_of_what_leaves_no_line_the_result_says_so(labelled: Set) -> None:
+    losses, _harmless = labelled.judged("log")
+    results = {label["case"]: labelled.result(label, "log")["missing_evidence"] for label in labelled.labels}
+    unseen = [one for one in losses if not one.row]
+    assert len({one.label["cause"] for one in unseen}) > 8
+    share(unseen, lambda one: one.label["cause"] in " ".join(results[one.case]), 1.0)
+    assert not any(labelled.result(label, "all")["missing_evidence"] for label in labelled.labels[:3])
+
+
 @pytest.mark.parametrize("side", ["server", "client"])
 def test_one_sides_capture_alone_has_the_cause_among_the_likely(labelled: Set, side: Evidence) -> None:
     losses, _harmless = labelled.judged(side)
@@ -188,9 +199,64 @@ def test_what_is_harmless_is_never_called_harmful(labelled: Set, evidence: Evide
     share(harmless, lambda one: one.row is None or CAUSES[one.row["cause"]].harmless, 0.98)
 
 
-@pytest.mark.parametrize("case", ["healthy", "healthy-tls", "normal_close"])
+def test_a_server_process_that_the_kernel_killed_was_killed_for_want_of_memory(labelled: Set) -> None:
+    label = next((one for one in labelled.labels if one["case"] == "server_crash-out_of_memory"), None)
+    if label is None:
+        pytest.skip("no control groups here")
+    losses = [row for row in labelled.result(label, "log")["losses"] if row["cause"] == "server_crash"]
+    assert {row["pid"] for row in losses} == {one["pid"] for one in label["losses"]}
+    for row in losses:
+        assert any("the kernel killed it for want of memory" in text for text in row["evidence_for"])
+    (other,) = [one for one in labelled.labels if one["case"] == "server_crash"]
+    for row in labelled.result(other, "log")["losses"]:
+        assert any("the kernel's log" in text for text in row["missing_evidence"])
+
+
+@pytest.mark.parametrize("cause", ["survived_outage", "healthy", "normal_close"])
+def test_with_a_capture_what_is_harmless_is_called_what_it_is(labelled: Set, cause: str) -> None:
+    _losses, harmless = labelled.judged("all")
+    labels = [one for one in harmless if one.label["cause"] == cause]
+    assert labels
+    share(labels, lambda one: one.first, 0.95)
+
+
+@pytest.mark.parametrize("case", ["healthy", "healthy-tls", "healthy-open", "normal_close"])
 def test_nothing_is_wrong_with_a_healthy_server(labelled: Set, case: str) -> None:
     (label,) = [one for one in labelled.labels if one["case"] == case]
     for evidence in t.get_args(Evidence):
         result = labelled.result(label, evidence)
         assert (result["healthy"], result["problems"]) == (True, []), result["causes"]
+
+
+def stretched(labelled: Set, case: str, seconds: float, directory: Path) -> tuple[Row, Row]:
+    """The result for a case whose idle time was so long, and its label."""
+    (label,) = [one for one in labelled.labels if one["case"] == case]
+    stretch(labelled.directory, label, directory, seconds)
+    return Set(directory, [label]).result(label, "all"), label
+
+
+FORGETFUL = ("middlebox_forgot_flow-client_asks", "middlebox_reset-client_asks", "middlebox_reset-both")
+
+
+@pytest.mark.parametrize("case", FORGETFUL)
+@pytest.mark.parametrize(("limit", "device"), IDLE_LIMITS)
+def test_a_device_is_named_by_how_long_its_flow_was_idle(
+    labelled: Set, case: str, limit: int, device: str, tmp_path: Path
+) -> None:
+    result, label = stretched(labelled, case, limit * 1.02, tmp_path)
+    (lost,) = label["losses"]
+    row = _about(lost, result["losses"])
+    assert row is not None
+    assert row["cause"] == lost["cause"]
+    (cause,) = [one for one in result["causes"] if one["cause"] == lost["cause"]]
+    assert cause["devices"] == [f"{device} ({limit} s)"]
+    assert result["problems"] == []
+
+
+@pytest.mark.parametrize("case", FORGETFUL)
+@pytest.mark.parametrize("seconds", [100, 500, 7200])
+def test_no_device_is_named_where_none_has_such_a_limit(
+    labelled: Set, case: str, seconds: float, tmp_path: Path
+) -> None:
+    result, _label = stretched(labelled, case, seconds, tmp_path)
+    assert [one["devices"] for one in result["causes"] if not one["harmless"]] == [[]]

@@ -55,7 +55,7 @@ def broken(cluster: Cluster, english: bool = True) -> dict[str, Session]:
         with pytest.raises(psycopg2.errors.QueryCanceled) as failed:
             waiting.receive()
         assert ("statement timeout" in str(failed.value)) == english
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while cluster.query("SELECT 1 FROM pg_stat_activity WHERE pid IN (%s, %s)", (doomed.pid, other.pid)):
             assert time.monotonic() < deadline
     cluster.stop()
@@ -68,7 +68,7 @@ def told(events: list[LogEvent]) -> set[tuple[t.Any, ...]]:
 
 def read(path: Path, prefix: str | None = None) -> list[LogEvent]:
     """What a log has; the logger writes for a moment after the server has ended."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         events, problems = _scan.scan([str(path)], prefix=prefix, timezone=ZONE)
         found = list(events)
@@ -146,8 +146,8 @@ def test_the_journal(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.Monke
     with cluster.session() as session:
         session.execute("BEGIN")
         kill(session)
-    deadline = time.monotonic() + 10
-    while "with an open transaction" not in cluster.log():
+    deadline = time.monotonic() + 60
+    while not any(f"[{session.pid}]" in line and "open transaction" in line for line in cluster.log().splitlines()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     entries = [
@@ -160,9 +160,9 @@ def test_the_journal(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.Monke
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     events, problems = _scan.journal("postgresql@15-main", since=1000.0, prefix=prefix)
-    found = [one for one in events if one.kind == "eof_in_transaction"]
+    # The log of a server that is used again has those of earlier tests, too.
+    found = [one for one in events if one.kind == "eof_in_transaction" and one.pid == session.pid][-1]
     assert not problems
-    assert session.pid in [one.pid for one in found]
-    assert all(one.time and time.time() - 60 < one.time <= time.time() for one in found)
+    assert found.time and time.time() - 600 < found.time <= time.time()
     asked = (tmp_path / "asked").read_text().split()
     assert {"--unit=postgresql@15-main", "--since=@1000"} <= set(asked)

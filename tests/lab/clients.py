@@ -18,7 +18,7 @@ from pathlib import Path
 
 from support import Unavailable, find_source
 
-from .hosts import Host, LabError, stop, wait
+from .hosts import BUSY, Host, LabError, stop, wait
 
 
 @functools.cache
@@ -79,8 +79,9 @@ class Client:
             raise LabError(f"psql has ended: {self.errors()}") from None
 
     def receive(self, seconds: float = 10) -> str:
-        """The next line that the server has sent."""
+        """The next line that the server has sent; *seconds* as those of `wait`."""
         assert self.process.stdout
+        seconds *= BUSY
         deadline = time.monotonic() + seconds
         while b"\n" not in self._unread:
             ready, _writable, _broken = select.select(
@@ -123,7 +124,7 @@ class Client:
         """The client says goodbye and ends."""
         assert self.process.stdin
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(10 * BUSY)
 
     def close(self) -> None:
         """Whatever its state, end it."""

@@ -47,7 +47,8 @@ class Evidence:
 
     *label* is the id of the cause, *log_tells* whether the server's log alone gives it away. *other_logs* are those of
     a proxy or a pooler, by its name. *losses* are all connections that have a cause, *harmless* some to which nothing
-    happened, or that only looked. *server* is where clients went; times are seconds since the epoch.
+    happened, or that only looked. *server* is where clients went. *hosts* are looks at the clients' hosts. Times are
+    seconds since the epoch.
     """
 
     case: str
@@ -62,6 +63,7 @@ class Evidence:
     server: tuple[str, int]
     losses: list[Lost]
     harmless: list[Lost]
+    hosts: list[dict[str, t.Any]]
     began: float
     fault: float
     ended: float

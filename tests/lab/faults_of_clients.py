@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 
 from .cases import case
-from .hosts import LabError
+from .hosts import CLIENT, LabError
 from .lab import Lab
-from .phases import ANY_LOSS, EOF_IN_TRANSACTION, FLOOD, LOST, RESET, RST, SEND_TIMED_OUT, TIMED_OUT, begin
+from .phases import ANY_LOSS, BY_CLIENT, EOF_IN_TRANSACTION, FLOOD, LOST, RESET, RST, SEND_TIMED_OUT, TIMED_OUT, begin
+from .starvation import Starved
 
 CHECKED = {"client_connection_check_interval": "1s"}
 
@@ -146,6 +147,49 @@ def slow_reader_cut(lab: Lab) -> None:
     client.thaw()
     client.fails("server closed the connection unexpectedly")
     time.sleep(0.3)
+
+
+@case(
+    "client_starved",
+    "login",
+    conf={"authentication_timeout": "3s", "scram_iterations": 1_000_000},
+    hba=("host all locked all scram-sha-256",),
+    major=16,
+)
+def client_starved_login(lab: Lab) -> None:
+    """The client's host has so little processor left that the answer to the server's question comes too late."""
+    lab.cluster.query("CREATE ROLE locked LOGIN PASSWORD 'known'")
+    client = lab.connect()
+    with Starved(lab.network.client, share=0.2) as starved:
+        starved.wait_for_pressure(22)
+        starved.take(client.process.pid)
+        lab.fault()
+        client.send("\\connect -reuse-previous=on 'user=locked password=known'")
+        lab.logged("canceling authentication due to timeout", seconds=20)
+        lab.hosts.append(starved.look(CLIENT[4]))
+        if client.errors():
+            raise LabError(f"the client knew before: {client.errors()}")
+    client.fails("canceling authentication due to timeout|server closed the connection", 60)
+    lab.losses += lab.attempts("client_starved")
+    acknowledged = lab.packets("server", f"{BY_CLIENT} and port {lab.losses[0].port} and tcp[tcpflags] == tcp-ack")
+    if len(acknowledged) < 2:
+        raise LabError("the client's kernel has not answered")
+
+
+@case("client_starved", "reading", rises=("sessions_fatal",), conf={"tcp_user_timeout": 5000})
+def client_starved_reading(lab: Lab) -> None:
+    """The client's host has so little processor left that the result is not read."""
+    client = lab.connect()
+    with Starved(lab.network.client, share=0.001) as starved:
+        starved.wait_for_pressure(22)
+        lab.fault()
+        client.send(FLOOD)
+        lab.active(client)
+        starved.take(client.process.pid)
+        lab.lost(client, "client_starved", within=60)
+        lab.hosts.append(starved.look(client.seen_as[0]))
+    lab.logged(SEND_TIMED_OUT)
+    client.fails("server closed the connection unexpectedly", 60)
 
 
 @case("healthy", "slow_reader", never=ANY_LOSS, conf={"tcp_user_timeout": 9000})

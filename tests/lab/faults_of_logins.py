@@ -19,7 +19,7 @@ from .clients import Client, program
 from .evidence import Lost
 from .hosts import LabError, wait
 from .lab import MAJOR, PORT, Lab
-from .phases import ANY_LOSS, BY_CLIENT, BY_SERVER, FIN, RST
+from .phases import ANY_LOSS, BY_CLIENT, BY_SERVER, FIN, RST, begin
 
 VERSION_3 = 196608
 QUIET: dict[str, t.Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -164,6 +164,19 @@ def normal_close(lab: Lab) -> None:
     client.quit()
     lab.fine(client, "normal_close")
     lab.visit()
+
+
+@case("healthy", "open", never=ANY_LOSS)
+@case("healthy", "open_tls", never=ANY_LOSS, tls=True)
+def healthy_open(lab: Lab) -> None:
+    """Sessions that are still open when the captures end: one is at work, one is idle and answers probes."""
+    lab.fault()
+    busy, idle = lab.connect(), lab.connect("keepalives_idle=1 keepalives_interval=1")
+    begin(busy, "sending")
+    begin(idle, "idle")
+    time.sleep(6)
+    for client in (busy, idle):
+        lab.fine(client, "healthy")
 
 
 @case("healthy", never=ANY_LOSS)

@@ -20,7 +20,7 @@ FORGETS = 3
 
 def forgotten(lab: Lab, client_port: int) -> None:
     """The device really knows the flow no more, and has seen a packet of it since."""
-    if str(client_port) in lab.network.flows() or not lab.network.dropped():
+    if f"port={client_port} " in lab.network.flows() or not lab.network.dropped():
         raise LabError(f"the router remembers the flow:\n{lab.network.flows()}")
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from .evidence import Lost
 from .hosts import LabError, stop, wait
 from .lab import MAJOR, PORT, Lab
 from .phases import BY_CLIENT, BY_SERVER, FIN, RST, begin
+from .starvation import Group
 
 #: A client that notices by itself that its server is gone.
 WATCHFUL = "keepalives_idle=2 keepalives_interval=1 keepalives_count=3 tcp_user_timeout=4000"
@@ -37,6 +39,33 @@ def server_crash(lab: Lab, number: signal.Signals) -> None:
         lab.lost(client, "server_crash", within=10)
     lab.logged(f"was terminated by signal {number:d}")
     lab.logged("ready to accept connections", count=2, seconds=20)
+
+
+#: Of one backend, and how much memory the whole server has.
+EAT = "SELECT length(string_agg(repeat('x', 1000000), '')) FROM generate_series(1, 900)"
+MEMORY = str(250 << 20)
+
+
+@case("server_crash", "out_of_memory", log_tells=True, programs=("dmesg",))
+def server_out_of_memory(lab: Lab) -> None:
+    """A backend wants more memory than the server's control group (its container) has; the kernel kills it."""
+    clients = [lab.connect() for _turn in range(2)]
+    for client in clients:
+        begin(client, "idle")
+    with contextlib.closing(Group("memory")) as group:
+        group.limit({"memory.max": MEMORY}, {"memory.limit_in_bytes": MEMORY})
+        group.add(lab.cluster.postmaster_pid)
+        for client in clients:
+            group.add(client.pid)
+        lab.fault()
+        clients[0].send(EAT)
+        for client in clients:
+            lab.lost(client, "server_crash", within=20)
+        lab.logged("was terminated by signal 9")
+        lab.logged("ready to accept connections", count=2, seconds=20)
+        group.release()
+    if f"Killed process {clients[0].pid} (postgres)" not in lab.kernel_log():
+        raise LabError("it was not the kernel that killed the backend")
 
 
 @case("server_shutdown", "fast", arguments={"mode": "fast"}, log_tells=True)

@@ -22,6 +22,8 @@ MAC = "02:00:00:00:%02x:%02x"
 # By IP version; the router has two, the client's gateway and the server's.
 CLIENT = {4: "10.61.7.20", 6: "fd61:7::20"}
 SERVER = {4: "10.62.9.30", 6: "fd62:9::30"}
+#: How many times as long a busy machine may take.
+BUSY = 4
 ROUTER = {4: ("10.61.7.1", "10.62.9.1"), 6: ("fd61:7::1", "fd62:9::1")}
 
 
@@ -47,7 +49,7 @@ class Host:
 
     def run(self, argv: t.Sequence[str | Path]) -> str:
         """The output of a command that has to succeed."""
-        done = subprocess.run(self.argv(argv), check=False, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(self.argv(argv), check=False, capture_output=True, text=True, timeout=30 * BUSY)
         if done.returncode:
             raise LabError(f"{argv}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
@@ -205,7 +207,11 @@ class Network:
 
 
 def wait(what: str, condition: t.Callable[[], t.Any], seconds: float = 10, every: float = 0.03) -> t.Any:
-    """Wait until *condition* is true, and return it; *what* says in the error what was waited for."""
+    """Wait until *condition* is true, and return it; *what* says in the error what was waited for.
+
+    It has to be so within *seconds* on an idle machine; a busy one is given more.
+    """
+    seconds *= BUSY
     deadline = time.monotonic() + seconds
     while True:
         if found := condition():
@@ -221,7 +227,7 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTE
         process.send_signal(signal.SIGCONT)
         process.send_signal(number)
     try:
-        process.wait(5)
+        process.wait(5 * BUSY)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import re
 import shutil
+import subprocess
 import time
 import typing as t
 from pathlib import Path
@@ -57,6 +59,8 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
         self.losses: list[Lost] = []
         self.harmless: list[Lost] = []
         self.other_logs: dict[str, str] = {}
+        self.hosts: list[dict[str, t.Any]] = []
+        self.more_logs: list[Path] = []
         self.reachable = True  # whether the server can be asked for its statistics
         self.fault_at = 0.0
         self._captures: dict[str, Capture] = {}
@@ -174,6 +178,16 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
         """All that the server logged."""
         return "".join(path.read_text("utf-8", "replace") for path in evidence.log_files(self.cluster))
 
+    def kernel_log(self) -> str:
+        """What the kernel has logged since the fault; it is kept as a further log."""
+        done = subprocess.run(["dmesg", "--time-format", "iso"], check=True, capture_output=True, text=True)
+        lines = done.stdout.splitlines(keepends=True)
+        # Some messages have several lines, of which only the first has a time.
+        first = next(number for number, line in enumerate(lines) if _time(line) > self.fault_at - 1)
+        self.more_logs = [self.directory / "kern.log"]
+        self.more_logs[0].write_text("".join(lines[first:]))
+        return self.more_logs[0].read_text()
+
     def logged(self, pattern: str, count: int = 1, seconds: float = 5) -> None:
         """Wait until the server's log has *pattern*, at least so often."""
         wait(f"{pattern!r} in the log", lambda: len(re.findall(pattern, self.log())) >= count, seconds)
@@ -214,6 +228,7 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
         for path in evidence.log_files(self.cluster):
             copies.append(self.directory / f"postgresql{path.suffix or '.log'}")
             shutil.copyfile(path, copies[-1])
+        copies += self.more_logs
         prefix = str(evidence.LOGS[self.setup.log].get("log_line_prefix", "")).strip("'")
         return Evidence(
             case=case,
@@ -228,6 +243,7 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
             server=self.server,
             losses=self.losses,
             harmless=self.harmless,
+            hosts=self.hosts,
             began=self.began,
             fault=self.fault_at or self.began,
             ended=time.time(),
@@ -235,3 +251,11 @@ class Lab(contextlib.AbstractContextManager["Lab"]):
 
     def _relative(self, path: Path) -> str:
         return f"{self.directory.name}/{path.name}"
+
+
+def _time(line: str) -> float:
+    """Of a line of dmesg; 0 if it has none."""
+    try:
+        return datetime.datetime.fromisoformat(line.split()[0]).timestamp()
+    except (ValueError, IndexError):
+        return 0.0

@@ -14,6 +14,7 @@ from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._fa
     Flow,
     LogEvent,
     Loss,
+    Outage,
     Silence,
 )
 
@@ -127,6 +128,9 @@ FLOWS = st.lists(
         ),
         first_client_bytes=st.sampled_from([None, "postgresql", "tls_request", "http", "none"]),
         truncated=st.booleans(),
+        unheard=st.none() | _SECONDS,
+        in_use=_SECONDS,
+        outlived=st.builds(Outage, _SECONDS, _COUNTS, _SIDES, st.booleans()),
     ),
     max_size=6,
 )

@@ -9,14 +9,8 @@ import struct
 import typing as t
 
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _flows
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._connection import (
-    ACK,
-    FIN,
-    RST,
-    SYN,
-    Packet,
-)
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._packet import ACK, FIN, RST, SYN, Packet
 
 CLIENT, SERVER = ("192.0.2.7", 40000), ("192.0.2.1", 5432)
 STARTUP = struct.pack("!II", 41, 3 << 16) + b"user\0u\0database\0d\0\0".ljust(33, b"\0")

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _capture
+from ansible_collections.pgharden.connection.plugins.module_utils._capture import _records, _wish
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 
 SECRET = b"hunter2-in-a-statement"
 
 
-def wish(**changes: t.Any) -> _capture.Wish:
-    usual = _capture.Wish(10.0, [5432], [], "any", None, 1 << 20, 2, 0.0, False, None, 0, None)
+def wish(**changes: t.Any) -> _wish.Wish:
+    usual = _wish.Wish(10.0, [5432], [], "any", None, 1 << 20, 2, 0.0, False, None, 0, None)
     return usual._replace(**changes)
 
 
@@ -50,25 +50,25 @@ ICMP = {V4: 1, V6: 58}
 def test_a_packet_is_kept_up_to_the_end_of_its_tcp_header(peers: tuple[str, str], link: int, options: bytes) -> None:
     header, payload = tcp(options=options, payload=SECRET)
     packet = bytes(link) + ip(6, peers, header + payload)
-    assert packet[: _capture.Scope(wish()).headers(packet, link)] == packet[: -len(SECRET)]
+    assert packet[: _records.Scope(wish()).headers(packet, link)] == packet[: -len(SECRET)]
 
 
 def test_options_of_the_ip_header_are_part_of_it() -> None:
     header, payload = tcp(payload=SECRET)
     packet = ip(6, V4, header + payload, options=bytes(40))
-    assert packet[: _capture.Scope(wish()).headers(packet, 0)] == packet[: -len(SECRET)]
+    assert packet[: _records.Scope(wish()).headers(packet, 0)] == packet[: -len(SECRET)]
 
 
 def test_the_longest_headers_are_passed_on_by_tcpdump() -> None:
     header, _payload = tcp(options=bytes(40))
     quoted = ip(6, V4, header, options=bytes(40))
-    assert len(bytes(20) + ip(1, V4, bytes(8) + quoted, options=bytes(40))) <= _capture.HEADERS
+    assert len(bytes(20) + ip(1, V4, bytes(8) + quoted, options=bytes(40))) <= _wish.HEADERS
 
 
 @pytest.mark.parametrize("peers", [V4, V6])
 def test_what_an_icmp_message_quotes_is_cut_as_well(peers: tuple[str, str]) -> None:
     header, payload = tcp(payload=SECRET)
-    scope = _capture.Scope(wish())
+    scope = _records.Scope(wish())
     message = ip(ICMP[peers], peers, bytes(8) + ip(6, peers, header + payload))
     assert message[: scope.headers(message, 0)] == message[: -len(SECRET)]
     shortest = ip(ICMP[peers], peers, bytes(8) + ip(6, peers, header[:8]))  # RFC 792 has no more
@@ -81,7 +81,7 @@ def test_an_icmp_message_about_something_else_is_not_kept(peers: tuple[str, str]
 
     def kept(quoted: bytes, **changes: t.Any) -> bool:
         message = ip(ICMP[peers], (router, peers[0]), bytes(8) + quoted)
-        return _capture.Scope(wish(**changes)).headers(message, 0) is not None
+        return _records.Scope(wish(**changes)).headers(message, 0) is not None
 
     ours, other = (ip(6, peers, tcp(ports=(40000, port))[0]) for port in (5432, 443))
     assert kept(ours)
@@ -96,7 +96,7 @@ def test_an_icmp_message_about_something_else_is_not_kept(peers: tuple[str, str]
 
 @given(st.binary(max_size=300), st.sampled_from([0, 14, 16, 20]))
 def test_any_bytes_are_taken(packet: bytes, link: int) -> None:
-    kept = _capture.Scope(wish(addresses=["10.0.0.0/8"])).headers(packet, link)
+    kept = _records.Scope(wish(addresses=["10.0.0.0/8"])).headers(packet, link)
     assert kept is None or 0 <= kept <= len(packet)
 
 
@@ -112,7 +112,7 @@ def test_however_the_bytes_come_in_the_records_are_the_same(payloads: list[bytes
         kept = packet[: len(packet) - len(payload)]
         record = struct.pack("=IIII", second, 500_000, len(kept), len(packet) + 7) + kept
         expected.append((second + 0.5, record))
-    stream = _capture._Stream(wish(), _capture.Scope(wish()))
+    stream = _records.Stream(wish(), _records.Scope(wish()))
     found = []
     for piece in pieces:
         found += stream.feed(data[:piece])
@@ -122,7 +122,7 @@ def test_however_the_bytes_come_in_the_records_are_the_same(payloads: list[bytes
 
 
 def test_a_link_that_is_not_known_is_not_guessed_at() -> None:
-    stream = _capture._Stream(wish(), _capture.Scope(wish()))
+    stream = _records.Stream(wish(), _records.Scope(wish()))
     with pytest.raises(Failure, match="Capture on any"):
         list(stream.feed(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 256, 105)))
 
@@ -131,10 +131,10 @@ def test_a_link_that_is_not_known_is_not_guessed_at() -> None:
     ("text", "bytes_"), [("512kB", 524288), (" 20 MB", 20 << 20), ("1.5GB", 3 << 29), ("0MB", 0), ("1TB", 1 << 40)]
 )
 def test_sizes(text: str, bytes_: int) -> None:
-    assert _capture.size("file_size", text) == bytes_
+    assert _wish.size("file_size", text) == bytes_
 
 
 @pytest.mark.parametrize("text", ["", "20", "20 parsecs", "-1MB", "20Mb", "1e3MB", "MB"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(Failure, match="Write a number with a unit"):
-        _capture.size("file_size", text)
+        _wish.size("file_size", text)

@@ -13,15 +13,9 @@ from _wire import CLIENT, SERVER, STARTUP, TERMINATE, Wire, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _connection, _flows
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._connection import (
-    ACK,
-    FIN,
-    RST,
-    SYN,
-    Packet,
-)
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, Silence
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _flows, _half
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, Outage, Silence
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._packet import ACK, FIN, RST, SYN, Packet
 
 CLOSE_NOTIFY = b"\x15\3\3\0\x1a" + bytes(26)
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
@@ -497,6 +491,29 @@ def twice(packets: list[Packet], later: float, hops: int) -> list[Packet]:
     )
 
 
+def test_a_capture_that_began_in_the_middle_was_silent_since_then() -> None:
+    wire = Wire()
+    wire.server(400, flags=ACK)
+    wire.client(400.001, flags=FIN | ACK)
+    other = Wire(("192.0.2.50", 1))
+    other.open(0)
+    (flow,) = [one for one in _flows.flows([*other.packets, *wire.packets], "it", "server") if one.client == CLIENT]
+    assert flow.silence.seconds == approximately(400)
+    assert wire.flow().silence.seconds == approximately(0)  # the capture has nothing before
+
+
+def test_since_when_something_is_sent_in_vain() -> None:
+    wire = Wire().session()
+    for at in (60, 70, 80):
+        wire.probe(at, 1, answered=at == 60)
+    assert (wire.flow(capture_ends=500).in_vain_since, wire.flow(capture_ends=500).seen_until) == (70, 500)
+    lost = wire.client(90, 100)
+    for at in (90.2, 90.6):
+        wire.client(at, 100, seq=lost.seq)
+    assert wire.flow("client").in_vain_since == 90
+    assert Wire().session().flow().in_vain_since is None
+
+
 def test_a_router_sees_everything_twice() -> None:
     wire = Wire(ttl=(64, 64)).session()
     for at in (60, 120, 130, 140):
@@ -507,9 +524,8 @@ def test_a_router_sees_everything_twice() -> None:
     once = wire.flow("router")
     wire.packets = twice(wire.packets, 0.0001, 1)
     doubled = wire.flow("router")
-    assert doubled._replace(ended=0, last_from_client=0, last_from_server=0, usual_ttl=0) == once._replace(
-        ended=0, last_from_client=0, last_from_server=0, usual_ttl=0
-    )
+    slack = {"ended": 0, "last_from_client": 0, "last_from_server": 0, "usual_ttl": 0, "in_vain_since": 0}
+    assert doubled._replace(**slack) == once._replace(**slack)
 
 
 def test_a_router_with_nat_sees_two_connections() -> None:
@@ -679,7 +695,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         wire.icmp(number, f"3/1 from 192.0.2.{number}", 1)
         wire.server(number, bytes(10), seq=90001)
-    assert len(wire.flow().icmp) == len(wire.flow().retransmitted_sizes) == _connection.MOST_KEPT
+    assert len(wire.flow().icmp) == len(wire.flow().retransmitted_sizes) == _half.MOST_KEPT
 
 
 def test_many_closed_at_once_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -722,3 +738,138 @@ def test_whatever_comes_it_becomes_flows(packets: list[Packet]) -> None:
         assert (flow.rst_by is None) == (flow.rst_ttl is None)
         assert flow.terminate or not flow.terminate_certain
         assert {flow.client, flow.server} <= {(address, port) for address in "ab" for port in (5432, 40000)}
+
+
+# ---- what a flow outlives, and whether it works to the end
+
+
+def test_an_outage_that_data_outlived() -> None:
+    wire = Wire().session()
+    lost = wire.server(10, 1000)
+    wire.server(10.05, 1000)
+    for at in (10.25, 10.65, 11.45):
+        wire.server(at, 1000, seq=lost.seq)
+    wire.client(11.5)
+    found = wire.flow().outlived
+    assert (found.lost, found.by, found.probes, found.seconds) == (3, "server", False, approximately(1.45))
+    # a shorter one later is not the longest
+    wire.server(20, 1000)
+    again = wire.server(20.2, 1000)
+    wire.server(20.5, 1000, seq=again.seq - 1000)
+    wire.client(20.6)
+    assert wire.flow().outlived == found
+
+
+def test_what_is_still_not_answered_is_not_outlived() -> None:
+    wire = Wire().session()
+    lost = wire.server(10, 1000)
+    for at in (10.2, 10.6, 11.4):
+        wire.server(at, 1000, seq=lost.seq)
+    assert wire.flow().outlived == Outage()
+    wire.client(11.5, flags=RST, ack=0)
+    assert wire.flow().outlived == Outage()
+
+
+def test_repetitions_of_later_data_are_no_attempts_at_the_oldest() -> None:
+    wire = Wire().session()
+    wire.server(10, 1000)
+    later = wire.server(10.01, 1000)
+    for at in (10.5, 11.5, 12.5):
+        wire.server(at, 1000, seq=later.seq)
+    wire.client(13)
+    assert wire.flow().outlived == Outage()
+
+
+def test_answers_that_were_lost_and_came_at_last() -> None:
+    wire = Wire().session()
+    sent = wire.client(10, 40)
+    wire.server(10.001)  # does not get there
+    for at in (10.2, 10.6, 11.4):
+        wire.client(at, 40, seq=sent.seq)
+        wire.server(at + 0.001)
+    wire.client(60, 40)
+    found = wire.flow("server").outlived
+    assert (found.lost, found.by, found.seconds) == (3, "client", approximately(1.4))  # not until it spoke again
+
+
+def test_an_outage_that_probes_outlived() -> None:
+    wire = Wire().session()
+    for at in (60, 61, 62, 63):
+        wire.probe(at, 1, answered=at == 63)
+    assert wire.flow().outlived == Outage(approximately(3), 3, "server", probes=True)
+    assert Wire().session().probe(60, 1).flow().outlived == Outage()
+
+
+def test_a_closed_window_is_no_outage() -> None:
+    wire = Wire().session()
+    wire.server(1, 5000)
+    wire.client(1.1, window=0)
+    for at in (1.3, 1.7, 2.5):
+        wire.probe(at, 1, answered=False)
+    wire.client(4)
+    assert wire.flow().outlived == Outage()
+    # a kernel that tries with a byte of new data
+    wire = Wire().session()
+    wire.client(1.1, window=0)
+    first = wire.server(1.3, 1)
+    for at in (1.7, 2.5, 4.1):
+        wire.server(at, 1, seq=first.seq)
+    wire.client(5)
+    assert wire.flow().outlived == Outage()
+
+
+def test_how_long_it_was_in_use_and_who_was_not_heard_at_the_end() -> None:
+    wire = Wire().session()
+    for turn in range(10):
+        wire.talk(5 + turn / 2, 20, 50)
+    flow = wire.flow(capture_ends=11.5)
+    assert (flow.in_use, flow.unheard) == (approximately(4.5), approximately(2))
+    assert close(wire, 10).flow(capture_ends=11.5).unheard is None
+    assert Wire().session().flow(capture_ends=None).unheard == approximately(0.001)
+    one_way = Wire()
+    one_way.client(0, 20)
+    assert one_way.flow(capture_ends=5).unheard is None
+
+
+# ---- what was not captured, and what was asked last
+
+
+def test_how_much_is_kept_of_packets_that_were_cut() -> None:
+    assert Wire().session().flow().kept is None
+    wire = Wire().session()
+    packet = wire.client(5, bytes(200))
+    wire.packets[-1] = packet._replace(payload=bytes(30))
+    assert wire.flow().kept == 30
+    wire.server(6, 500)
+    assert wire.flow().kept == 30
+    assert Wire().open().talk(1, 41, 9).flow().kept == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        (b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0", True),
+        (b"R\0\0\0\x08\0\0\0\3", True),
+        (b"R\0\0\0\x36\0\0\0\x0c" + bytes(46) + b"R\0\0\0\x08\0\0\0\0", False),  # SASL is done
+        (b"R\0\0\0\x08\0\0\0\0", False),
+        (verdict("FATAL", "28P01"), False),
+        (24, False),
+    ],
+)
+def test_whether_the_server_asked_last(said: bytes | int, asked: bool) -> None:
+    wire = Wire().open().talk(0.01, STARTUP, said)
+    wire.server(60, flags=FIN | ACK)
+    assert wire.flow().asked is asked
+
+
+def test_under_tls_nobody_knows_what_was_asked() -> None:
+    wire = Wire().open().talk(0.01, SSL_REQUEST, b"S").talk(0.02, b"\x16\3\1" + bytes(200), b"R\0\0\0\x08\0\0\0\3")
+    assert not wire.flow().asked
+
+
+@pytest.mark.parametrize(("flags", "known"), [(RST | ACK, True), (RST, False)])
+def test_whether_who_reset_knew_the_connection(flags: int, known: bool) -> None:
+    wire = Wire().session()
+    wire.client(5, 27)
+    wire.server(5.001, flags=flags)
+    assert wire.flow().rst_known is known

@@ -13,7 +13,12 @@ from hypothesis import given
 
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis import _causes, _judge, _run
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._clues import Clue, Surroundings
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, LogEvent, Silence
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import (
+    Flow,
+    LogEvent,
+    Outage,
+    Silence,
+)
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._judge import Verdict, judge, summary
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._story import Stories
 
@@ -35,6 +40,8 @@ def rank(*clues: tuple[str, float]) -> list[tuple[str, float]]:
 def test_proof_is_nearly_certain_and_never_quite() -> None:
     assert 0.95 < verdict(event("idle_session_timeout")).confidence < 1
     crowd = rank(*[("a", 1.0)] * 50)
+    many = verdict(event("idle_session_timeout"), event("idle_session_timeout"))
+    assert (many.as_dict()["confidence"], summary([many])[0]["confidence"]) == (0.99, 0.99)
     assert 0.99 < crowd[0][1] < 1
 
 
@@ -116,6 +123,29 @@ def test_the_summary_counts_ranks_and_adds_up() -> None:
     assert summary([]) == []
 
 
+def test_the_summary_ranks_by_how_sure_losses_are_and_names_an_event_before_what_is_daily() -> None:
+    unsure, sure = event("receive_reset"), event("idle_session_timeout")
+    rows = summary([verdict(unsure), verdict(unsure), verdict(sure)])
+    assert [(row["cause"], row["count"]) for row in rows] == [("idle_session_timeout", 1), ("client_exited", 2)]
+    survived = flow(terminate=True, closed_how="fin", outlived=Outage(4.0, 3, "server"))
+    closed = flow(terminate=True, terminate_certain=True, closed_how="fin", closed_by="client")
+    rows = summary([verdict(closed), verdict(closed), verdict(survived)])
+    assert [row["cause"] for row in rows] == ["survived_outage", "normal_close"]
+
+
+def test_the_shortest_idle_time_of_a_client_names_the_device() -> None:
+    def forgot(seconds: float, client: str) -> Verdict:
+        lost = loss(flow(retransmitting="client", retransmissions=7, silence=Silence(seconds), side="client"))
+        found = judge(lost._replace(address=client), Surroundings())
+        assert found
+        return found
+
+    devices = summary([forgot(610.0, CLIENT), forgot(352.0, CLIENT), forgot(1850.0, CLIENT), forgot(99.0, CLIENT)])
+    assert devices[0]["devices"] == ["AWS NLB, NAT gateway, Network Firewall or security group tracking (350 s)"]
+    (row,) = summary([forgot(610.0, CLIENT), forgot(241.0, "10.0.0.8")])
+    assert row["devices"] == ["Azure Load Balancer, NAT Gateway or Firewall (240 s)", "Google Cloud VPC (600 s)"]
+
+
 @pytest.mark.parametrize("cause", _causes.CAUSES.values(), ids=_causes.CAUSES)
 def test_the_catalogue_has_something_to_say(cause: _causes.Cause) -> None:
     assert cause.title[0].islower() or cause.title.startswith("TCP")
@@ -130,7 +160,7 @@ def test_whatever_comes_is_judged_and_confidences_add_up(events: list[LogEvent],
             stories.event(one)
         for another in captures:
             stories.flow(another)
-        return _run.judged(stories, frozenset(one.side for one in flows))
+        return _run.judged(stories.losses(), stories.world, frozenset(one.side for one in flows))
 
     found = verdicts(flows)
     for one in found:

@@ -37,6 +37,33 @@ KERNEL = {
     "RetransSegs": 4812,
     "OutRsts": 33,
 }
+# Of a kernel 6.18, shortened: 10.0.0.0/24 and an address beside loopback; both tables say the same.
+TRIE = """\
+Main:
+  +-- 0.0.0.0/0 3 0 4
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 10.0.0.0/24 2 0 2
+        |-- 10.0.0.0
+           /24 link UNICAST
+        |-- 10.0.0.7
+           /32 host LOCAL
+        |-- 10.0.0.255
+           /32 link BROADCAST
+     |-- 127.0.0.1
+        /32 host LOCAL
+     |-- 192.0.2.0
+        /32 host LOCAL
+        /24 link UNICAST
+Local:
+  |-- 10.0.0.7
+     /32 host LOCAL
+"""
+INET6 = """\
+fd610007000000000000000000000020 02 40 00 80     eth0
+00000000000000000000000000000001 01 80 10 80       lo
+fe800000000000000000000000000020 02 40 20 80     eth0
+"""
 PRESSURE = "some avg10=1.00 avg60={share} avg300=0.10 total=123\nfull avg10=0.00 avg60=99.00 avg300=0.00 total=1\n"
 
 
@@ -102,7 +129,12 @@ def test_a_host_without_strain(proc: Path, monkeypatch: pytest.MonkeyPatch) -> N
         write(proc, f"pressure/{name}", PRESSURE.format(share="3.25"))
     write(proc, "sys/net/netfilter/nf_conntrack_count", "100\n")
     write(proc, "sys/net/netfilter/nf_conntrack_max", "262144\n")
+    write(proc, "meminfo", "MemTotal:       16000 kB\nMemFree:         100 kB\nMemAvailable:    8000 kB\nHugepages\n")
+    monkeypatch.setattr("time.time", lambda: 100.0)
     assert _live.strain(str(proc)) == {
+        "at": 100.0,
+        "addresses": [],
+        "memory_available": 50.0,
         "pressure": {"cpu": 3.25, "io": 3.25, "memory": 3.25},
         "run_queue": 0.12,
         "conntrack": {"nf_conntrack_count": 100, "nf_conntrack_max": 262144},
@@ -110,11 +142,18 @@ def test_a_host_without_strain(proc: Path, monkeypatch: pytest.MonkeyPatch) -> N
     }
 
 
+def test_the_addresses_that_others_know_a_host_by(proc: Path) -> None:
+    write(proc, "net/fib_trie", TRIE)
+    write(proc, "net/if_inet6", INET6)
+    assert _live.strain(str(proc))["addresses"] == ["10.0.0.7", "192.0.2.0", "fd61:7::20"]
+
+
 def test_a_host_that_answers_late_says_why(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (40.0, 0.0, 0.0))
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     write(proc, "pressure/memory", PRESSURE.format(share="41.70"))
     write(proc, "pressure/cpu", "")  # as kernels without PSI may have it
+    write(proc, "meminfo", "MemTotal:       0 kB\nMemAvailable:    8000 kB\n")
     write(proc, "sys/net/netfilter/nf_conntrack_count", "65000\n")
     write(proc, "sys/net/netfilter/nf_conntrack_max", "65536\n")
     write(proc, "sys/net/netfilter/nf_conntrack_tcp_loose", "not a number\n")
@@ -129,7 +168,8 @@ def test_a_host_that_answers_late_says_why(proc: Path, monkeypatch: pytest.Monke
 
 def test_this_host_can_be_asked() -> None:
     found = _live.strain()
-    assert set(found) == {"pressure", "run_queue", "conntrack", "reasons"}
+    assert set(found) == {"at", "addresses", "pressure", "run_queue", "memory_available", "conntrack", "reasons"}
+    assert 0 < found["memory_available"] < 100
     assert "RetransSegs" in _live.counters()
 
 
@@ -145,5 +185,26 @@ def test_this_host_can_be_asked() -> None:
     ],
 )
 def test_what_a_timer_says_of_its_session(timer: _kernel.Timer, cause: str | None) -> None:
-    found = _live._evidence(timer)
+    found = _live.silence(timer)
     assert (found and found[0]) == cause
+
+
+def test_what_a_clients_sockets_say(proc: Path) -> None:
+    """Of /proc/net/tcp of real connections: open, connecting, closed by the server, and sent in vain."""
+    head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    rows = [
+        "0: 1407070A:9C40 1E093E0A:1538 01 00000000:00000000 00:00000000 00000000     0        0 1 1",
+        "1: 1407070A:9C41 1E093E0A:1538 01 00000005:00000000 01:00000010 00000004     0        0 1 1",
+        "2: 1407070A:9C42 1E093E0A:1538 01 00000000:00000000 02:00000010 00000000     0        2 1 1",
+        "3: 1407070A:9C43 1E093E0A:1538 08 00000000:00000001 00:00000000 00000000     0        0 1 1",
+        "4: 1407070A:9C44 63093E0A:1538 02 00000001:00000000 01:00000010 00000003     0        0 1 1",
+        "5: 1407070A:9C45 1E093E0A:1538 06 00000000:00000000 03:00000207 00000000     0        0 1 1",
+        "6: 1407070A:9C46 1E093E0A:0016 01 00000000:00000000 00:00000000 00000000     0        0 1 1",
+    ]
+    write(proc, "net/tcp", head + "".join(f"   {row}\n" for row in rows))
+    assert _live.sockets(5432, str(proc)) == [
+        {"address": "10.62.9.30", "port": 5432, "open": 3, "connecting": 0, "closed_by_server": 1, "unanswered": 2},
+        {"address": "10.62.9.99", "port": 5432, "open": 0, "connecting": 1, "closed_by_server": 0, "unanswered": 0},
+    ]
+    assert _live.sockets(5433, str(proc)) == []
+    assert not _live.has_server(65432, str(proc))

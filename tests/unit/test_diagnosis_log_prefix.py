@@ -119,8 +119,17 @@ def test_the_prefix_is_guessed(prefix: str) -> None:
         ("", {}),
         (
             "app=x y|usr=app|db=shop|client=10.0.0.1|pid=42|1795348800.123|08006|",
-            {"p": "42", "h": "10.0.0.1|pid=42|1795348800.123|08006|"},
+            {"n": "1795348800.123", "p": "42", "h": "10.0.0.1", "u": "app", "d": "shop", "e": "08006"},
         ),
+        (
+            "2026-11-22 12:00:00.123 UTC|4242|10.0.0.1(4711)|08006|",
+            {"m": "2026-11-22 12:00:00.123 UTC", "p": "4242", "r": "10.0.0.1(4711)", "e": "08006"},
+        ),
+        ("4242 2026-11-22 12:00:00 UTC fd00::7 ", {"m": "2026-11-22 12:00:00 UTC", "p": "4242", "h": "fd00::7"}),
+        ("2026-11-22 12:00:00 UTC|42|app1.lan(4711)|", {"p": "42", "r": "app1.lan(4711)"}),
+        ("2026-11-22 12:00:00 UTC 2026-11-22 11:00:00 UTC <42> ", {"m": "2026-11-22 12:00:00 UTC", "p": "42"}),
+        ("{2026-11-22 12:00:00 UTC} {4242} {app} ", {"m": "2026-11-22 12:00:00 UTC", "p": "4242"}),
+        ("2026-11-22 12:00:00 UTC [4242:7] [08006] 10.0.0.1 ", {"p": "4242", "e": "08006", "h": "10.0.0.1"}),
         (
             "2026-11-22 12:00:00.123 CET 08006 [42-7] 6921abcd.3039 10.0.0.1(4711) app@shop ",
             {
@@ -143,6 +152,16 @@ def test_an_unknown_prefix_is_read_by_its_looks(before: str, said: dict[str, str
     found = _prefix.ANY.match(f"{before}FATAL:  something")
     assert found
     assert said.items() <= _prefix.fields(found).items()
+
+
+def test_a_number_that_is_not_the_process_is_not_taken_for_it() -> None:
+    for before in (
+        "6921abcd.3039 7 2026-11-22 12:00:00.123 UTC ",
+        "2026-11-22 12:00:00.123 UTC 0 2026-11-22 11:00:00 UTC ",
+    ):
+        found = _prefix.ANY.match(f"{before}LOG:  something")
+        assert found
+        assert not {"p", "h"}.intersection(_prefix.fields(found))
 
 
 def test_a_guess_makes_sense() -> None:
@@ -203,6 +222,24 @@ NOON = 1795348800.0
 )
 def test_times(text: str, seconds: float | None) -> None:
     assert Clock().read(text) == seconds
+
+
+def test_a_time_without_a_year_is_the_last_such_moment() -> None:
+    def year(text: str, now: str) -> int:
+        moment = Clock(now=datetime.datetime.fromisoformat(now).timestamp()).bare(text)
+        assert moment is not None
+        found = datetime.datetime.fromtimestamp(moment)
+        assert f"{found:%b} {found.day:2} {found:%H:%M:%S}" == text
+        return found.year
+
+    assert year("Nov  3 12:00:00", "2026-11-23 12:00:00") == 2026
+    assert year("Dec 31 23:59:59", "2026-01-01 00:00:01") == 2025
+    assert year("Dec 31 10:00:00", "2025-12-31 23:30:00") == 2025
+    assert year("Jan  1 00:30:00", "2025-12-31 23:30:00") == 2026  # a host whose clock, or zone, is ahead
+    assert year("Feb 29 12:00:00", "2026-02-01 12:00:00") == 2024
+    assert Clock(now=1795348800.0).bare("Feb 30 12:00:00") is None
+    assert Clock(now=1826884800.0).bare("Feb 29 12:00:00") is None  # none of the last years has it
+    assert Clock().bare("Nov  3 12:00:00") is None
 
 
 def test_the_zone_of_the_server_wins() -> None:

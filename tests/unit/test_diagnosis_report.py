@@ -135,9 +135,27 @@ def test_nothing_wrong_is_not_said_of_what_could_not_be_read() -> None:
     ]
 
 
+def test_what_no_log_has_is_said_once() -> None:
+    result = diagnosed(missing_evidence=["client_exited: no line; a capture would"])
+    assert _diagnosis_words.remarks(result) == [("not in a log", "client_exited: no line; a capture would")]
+
+
+def test_a_host_without_a_server() -> None:
+    counts = {"address": "10.0.0.5", "port": 5432, "open": 9, "connecting": 0, "closed_by_server": 0, "unanswered": 0}
+    well = diagnosed(server=None, sources={"logs": [], "captures": []}, sockets=[counts])
+    well["connections"] = {"seen": 0, "normal_closes": 0, "empty": 0}
+    assert lines(well) == ["db1: no PostgreSQL server here", "  nothing wrong"]
+    badly = {**well, "sockets": [{**counts, "connecting": 1, "closed_by_server": 2, "unanswered": 3}]}
+    assert lines(badly)[2:] == [
+        "  as a client: 2 connections to 10.0.0.5:5432 that it has closed, and the program here not",
+        "  as a client: 1 connection attempt to 10.0.0.5:5432 without an answer yet",
+        "  as a client: 3 connections to 10.0.0.5:5432 on which nobody answers",
+    ]
+
+
 def test_files_that_somebody_sent_and_no_server() -> None:
     captures = [{"path": "/tmp/a", "side": "client"}, {"path": "/tmp/b", "side": "server"}]
-    result = diagnosed(server=None, statistics=None, sources={"logs": [LOG, LOG], "captures": captures})
+    result = diagnosed(server=None, look=None, statistics=None, sources={"logs": [LOG, LOG], "captures": captures})
     assert lines(result)[0] == (
         "db1: 2 log files; 2 captures (client, server); 431 connections logged, 419 closed normally"
     )

@@ -17,7 +17,12 @@ from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis imp
     _rules_of_lines,
 )
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._clues import Surroundings
-from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import Flow, LogEvent, Silence
+from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import (
+    Flow,
+    LogEvent,
+    Outage,
+    Silence,
+)
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._judge import Verdict, judge
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._legs import legs
 
@@ -65,7 +70,7 @@ PROVEN: set[str] = set()
         ("server_process_died", "server_crash", PROVEN),
         ("recovered", "server_crash", PROVEN),
         ("shutdown_request", "server_shutdown", PROVEN),
-        ("authentication_timeout", "authentication_timeout", PROVEN),
+        ("authentication_timeout", "authentication_timeout", {"client_starved"}),
         ("too_many_clients", "too_many_clients", PROVEN),
         ("not_postgresql", "not_postgresql", PROVEN),
         ("incomplete_startup", "health_check", {"not_postgresql"}),
@@ -129,6 +134,14 @@ def test_what_ended_before_a_shutdown_or_after_the_next_start_was_not_ended_by_i
     assert named(told, world=Surroundings([stopped]))[0] == "server_shutdown"
     assert named(told, world=Surroundings([stopped, started]))[0] == "backend_terminated"
     assert named(told, world=Surroundings([event("shutdown_request", 30, detail="fast")]))[0] == "backend_terminated"
+
+
+def test_before_version_14_an_immediate_shutdown_tells_sessions_of_a_crash() -> None:
+    told = event("crash_of_another", 5)
+    request, died = event("shutdown_request", 4, detail="immediate"), event("server_process_died", 4)
+    assert named(told, world=Surroundings([request])) == ("server_shutdown", PROVEN)
+    assert named(told, world=Surroundings([died])) == ("server_crash", PROVEN)
+    assert named(told, world=Surroundings([died, request])) == ("server_crash", PROVEN)  # stopped when it was down
 
 
 def test_a_shutdown_and_a_crash_are_told_by_the_servers_own_lines() -> None:
@@ -267,6 +280,7 @@ def test_a_server_that_closed_under_tls_leaves_it_open_why() -> None:
         ("FATAL 57P01", "backend_terminated"),
         ("FATAL 57P03", "server_shutdown"),
         ("FATAL 53300", "too_many_clients"),
+        ("FATAL 57014", "authentication_timeout"),
         ("FATAL 08P01", "pooler_closed"),
     ],
 )
@@ -426,6 +440,66 @@ def test_the_clients_capture_tells_what_the_servers_cannot() -> None:
     assert verdict(near, forgot).missing_evidence == ()
 
 
+def test_a_capture_that_has_nothing_of_that_time_shows_nobody_alive() -> None:
+    lost: dict[str, t.Any] = {"silence": Silence(90.0, 0, 3, 0), "in_vain_since": NOON + 60}
+    near = flow(unanswered_probes_by="server", unanswered_probes=3, **lost)
+    far = flow(side="client", file="app.pcap", after=2.0, truncated=True)
+    silent = verdict(near, far._replace(seen_until=NOON + 2))
+    going_on = verdict(near, far._replace(seen_until=NOON + 90))
+    assert "client_vanished" in {cause for cause, _confidence in silent.alternatives}
+    assert "client_vanished" not in {cause for cause, _confidence in going_on.alternatives}
+    assert going_on.cause == "middlebox_forgot_flow"
+    assert going_on.confidence > silent.confidence
+    # The same for the server
+    query = flow(
+        side="client", retransmitting="client", retransmissions=7, silence=Silence(90.0), in_vain_since=NOON + 60
+    )
+    there = flow(file="db.pcap", after=2.0, truncated=True)
+    silent = verdict(query, there._replace(seen_until=NOON + 2))
+    going_on = verdict(query, there._replace(seen_until=NOON + 90))
+    assert "server_vanished" in {cause for cause, _confidence in silent.alternatives}
+    assert (going_on.cause, going_on.alternatives) == ("middlebox_forgot_flow", ())
+
+
+@pytest.mark.parametrize(
+    ("told", "gone"),
+    [
+        ({"unanswered_probes_by": "server", "unanswered_probes": 3}, "client_vanished"),
+        ({"side": "client", "retransmitting": "client", "retransmissions": 7}, "server_vanished"),
+    ],
+)
+def test_a_host_that_is_heard_on_other_connections_is_not_gone(told: dict[str, t.Any], gone: str) -> None:
+    alone = flow(silence=Silence(90.0), in_vain_since=NOON + 60, **told)
+    address = {"client_vanished": alone.client[0], "server_vanished": alone.server[0]}[gone]
+
+    def named_when(time: float, one: Flow = alone) -> tuple[str, float]:
+        heard = {(one.file, address): time}
+        world = Surroundings(heard=lambda file, other: heard.get((file, other), 0.0))
+        found = verdict(one, world=world)
+        return found.cause, dict([(found.cause, found.confidence), *found.alternatives]).get(gone, 0.0)
+
+    before, after = named_when(NOON + 50), named_when(NOON + 70)
+    assert after[0] == "middlebox_forgot_flow"
+    assert after[1] < before[1] / 2
+    # Nobody forgets within a second
+    soon = alone._replace(silence=Silence(0.5))
+    assert named_when(NOON + 50, soon) == named_when(NOON + 70, soon)
+
+
+def test_an_idle_connection_of_which_a_capture_has_the_end_alone() -> None:
+    end: dict[str, t.Any] = {"data_client": 0, "data_server": 0, "began": NOON + 10, "syn": False}
+    idle, rest = Silence(400.0), Silence(0.0)
+    closed = flow(**end, closed_how="fin", closed_by="client", silence=idle)
+    assert named(closed)[0] == "client_exited"
+    assert judge(loss(closed._replace(silence=rest)), ALONE) is None
+    asked = flow(**end, closed_how="rst", closed_by="server", rst_by="server", rst_after="ack", silence=idle)
+    assert named(asked)[0] == "server_reset"
+    assert judge(loss(asked._replace(rst_after="nothing")), ALONE) is None
+    asked = flow(**end, closed_how="rst", closed_by="client", rst_by="client", rst_after="ack", silence=idle)
+    assert named(asked)[0] == "client_rebooted"
+    assert "client_rebooted" not in {named(asked._replace(rst_known=True))[0]}
+
+
 def test_large_segments_that_never_arrived() -> None:
     large = {"retransmitting": "server", "retransmissions": 5, "retransmitted_sizes": (1448,), "largest_delivered": 400}
     assert named(flow(**large), flow(11, "client"))[0] == "path_mtu_blackhole"
@@ -555,3 +629,249 @@ def test_every_cause_of_the_rules_is_in_the_catalogue() -> None:
     of_messages = set(_rules_of_flows.MESSAGES.values())
     telling = {cause for group, _side, _text in _rules._TELLING for cause in group}
     assert of_lines | of_messages | telling <= set(_causes.CAUSES)
+
+
+# ---- harmless
+
+
+OUTLIVED = {"outlived": Outage(1.4, 3, "server")}
+GOODBYE: dict[str, t.Any] = {"closed_by": "client", "closed_how": "fin", "terminate": True, "terminate_certain": True}
+OPEN: dict[str, t.Any] = {"unheard": 0.1, "in_use": 5.0, "truncated": True}
+
+
+def test_an_outage_that_was_survived_says_how_long_and_whose_packets() -> None:
+    found = verdict(flow(**GOODBYE, **OUTLIVED))
+    assert (found.cause, found.alternatives) == ("survived_outage", ())
+    assert "3 packets of the server in a row were not answered for 1.4 s" in found.evidence_for[0]
+    probes = verdict(flow(**GOODBYE, outlived=Outage(9.0, 2, "client", probes=True)))
+    assert "2 keepalive probes of the client" in probes.evidence_for[0]
+    assert verdict(flow(**OPEN, **OUTLIVED)).cause == "survived_outage"
+
+
+@pytest.mark.parametrize("outlived", [Outage(0.9, 5, "server"), Outage(30.0, 1, "server")])
+def test_a_lost_packet_is_no_outage(outlived: Outage) -> None:
+    assert verdict(flow(**GOODBYE, outlived=outlived)).cause == "normal_close"
+
+
+def test_an_outage_that_was_survived_before_the_end_is_not_its_cause() -> None:
+    assert named(flow(closed_by="client", closed_how="fin", **OUTLIVED)) == ("client_exited", set())
+    assert "survived_outage" not in {
+        verdict(flow(retransmitting="server", retransmissions=7, **OUTLIVED)).cause,
+        *named(flow(retransmitting="server", retransmissions=7, **OUTLIVED))[1],
+    }
+    assert named(flow(**GOODBYE, **OUTLIVED), event("idle_session_timeout")) == ("idle_session_timeout", set())
+
+
+def test_what_one_capture_has_not_seen_another_has() -> None:
+    goodbye, outlived = flow(side="client", **GOODBYE), flow(**GOODBYE, **OUTLIVED)
+    assert named(goodbye, outlived) == ("survived_outage", set())
+    assert named(goodbye, flow(**OPEN)) == ("normal_close", set())
+    reset = flow(side="client", closed_by="server", closed_how="rst", foreign_rst=True, rst_ttl=64, usual_ttl=63)
+    assert named(reset, flow(**OPEN)) == ("middlebox_reset", set())
+
+
+@pytest.mark.parametrize(
+    ("told", "works"),
+    [
+        (OPEN, True),
+        ({**OPEN, "in_use": 0.5}, False),  # nobody has used it since
+        ({**OPEN, "unheard": 30.0}, False),
+        ({**OPEN, "retransmitting": "server", "retransmissions": 1}, False),
+        ({"unheard": 50.0, "truncated": True, "silence": Silence(180.0, 0, 3, 3)}, True),
+        ({"unheard": 90.0, "truncated": True, "silence": Silence(180.0, 0, 3, 3)}, False),
+        ({"unheard": 1.0, "truncated": True, "silence": Silence(180.0, 0, 3, 2)}, False),
+        ({"truncated": True}, False),
+    ],
+)
+def test_a_connection_that_works_when_the_capture_ends(told: dict[str, t.Any], works: bool) -> None:
+    found = judge(loss(flow(**told)), ALONE)
+    assert (found.cause if found else None) == ("healthy" if works else None)
+
+
+@pytest.mark.parametrize(
+    ("told", "cause"),
+    [
+        ({"retransmitting": "server", "retransmissions": 1}, None),
+        ({"retransmitting": "server", "retransmissions": 2}, "client_vanished"),
+        ({"unanswered_probes_by": "server", "unanswered_probes": 1}, None),
+        ({"unanswered_probes_by": "server", "unanswered_probes": 2}, "client_vanished"),
+        ({"zero_window_by": "client", "zero_window_seconds": 0.2}, None),
+        ({"zero_window_by": "client", "zero_window_seconds": 8.0}, "slow_reader_cut"),
+    ],
+)
+def test_what_every_busy_connection_has_when_a_capture_ends(told: dict[str, t.Any], cause: str | None) -> None:
+    found = judge(loss(flow(truncated=True, **told)), ALONE)
+    assert (found.cause if found else None) == cause
+
+
+def test_a_session_through_a_proxy_that_goes_on_was_not_lost() -> None:
+    front = flow(10, side="router", server=(ROUTER, 5432), **OPEN)
+    back = flow(10, side="router", client=(ROUTER, 40000), **OPEN)
+    losses = [loss(front), loss(back)]
+    world = Surroundings(legs=legs(losses))
+    assert world.legs(losses[0])
+    assert [judge(one, world).cause for one in losses] == ["healthy", "healthy"]  # type: ignore[union-attr]
+
+
+# ---- a client that was late
+
+
+def looked_at(*short: str) -> Surroundings:
+    return Surroundings(strain=lambda _loss: list(short))
+
+
+PRESSURE = "the client's host in those minutes"
+LATE_LOGIN = event("authentication_timeout", 10)
+CLOSED_WINDOW = flow(zero_window_by="client", zero_window_seconds=9.0, silence=Silence(9.0, probes_answered=3))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "cause"),
+    [
+        ([LATE_LOGIN], "authentication_timeout"),
+        ([CLOSED_WINDOW], "slow_reader_cut"),
+        ([event("send_timed_out"), CLOSED_WINDOW], "slow_reader_cut"),
+    ],
+)
+def test_why_a_client_was_late_is_told_by_its_host(evidence: list[LogEvent | Flow], cause: str) -> None:
+    alone = verdict(*evidence)
+    assert alone.cause == cause
+    assert "client_starved" in dict(alone.alternatives)
+    assert any(PRESSURE in text for text in alone.missing_evidence)
+    short = verdict(*evidence, world=looked_at("processes waited for cpu 45 % of the last minute"))
+    assert (short.cause, short.confidence > 0.85) == ("client_starved", True)
+    assert "processes waited for cpu 45 %" in " ".join(short.evidence_for)
+    at_ease = verdict(*evidence, world=looked_at())
+    assert (at_ease.cause, "client_starved" in dict(at_ease.alternatives)) == (cause, False)
+    assert not any(PRESSURE in text for text in [*short.missing_evidence, *at_ease.missing_evidence])
+
+
+def test_that_its_kernel_answered_is_evidence() -> None:
+    asked = flow(closed_by="server", closed_how="fin", server_message="FATAL 57014", silence=Silence(60.0))
+    found = verdict(asked, world=looked_at("the run queue is 9.0 processes a processor long"))
+    assert found.cause == "client_starved"
+    assert any("its program gave no answer for 60.0 s" in text for text in found.evidence_for)
+    assert len(verdict(LATE_LOGIN, world=looked_at("x")).evidence_for) == 1
+
+
+def test_a_client_whose_kernel_did_not_answer_was_not_kept_by_its_host() -> None:
+    for told in ({"retransmitting": "server"}, {"unanswered_probes_by": "server"}):
+        silent = flow(retransmissions=7, unanswered_probes=3, **told)
+        found = named(LATE_LOGIN, silent, world=looked_at("x"))
+        assert "client_starved" not in {found[0], *found[1]}
+
+
+def test_a_client_that_was_not_late_has_no_such_cause() -> None:
+    assert named(event("eof"), world=looked_at("x")) == ("client_exited", set())
+
+
+# ---- a server that was killed
+
+
+DIED = event("server_process_died", 10, number=4711.0, detail="signal 9")
+KERNEL = "the kernel's log of the server's host"
+
+
+def killed(number: float = 4711.0, detail: str = "postgres", after: float | None = 9.5) -> Surroundings:
+    return Surroundings([DIED, event("killed_for_memory", after, number=number, detail=detail, text="Killed")])
+
+
+def test_a_process_that_the_kernel_killed_for_want_of_memory() -> None:
+    found = verdict(DIED, world=killed())
+    assert found.cause == "server_crash"
+    assert any("the kernel killed it for want of memory" in text for text in found.evidence_for)
+    assert found.missing_evidence == ()
+    # the lines of the others' sessions, and a kernel whose lines have no time
+    told = event("crash_of_another", 12)
+    assert any("killed it" in text for text in verdict(told, world=killed(after=None)).evidence_for)
+
+
+def test_in_a_container_the_process_has_another_number() -> None:
+    def memory(world: Surroundings) -> list[str]:
+        return [text for text in verdict(DIED, world=world).evidence_for if "memory" in text]
+
+    assert "killed such a process" in memory(killed(99.0))[0]
+    assert memory(killed(99.0, "java")) == []
+    assert memory(killed(99.0, after=None)) == []  # of whatever day
+    assert memory(killed(after=900)) == []  # the number was used again
+
+
+def test_without_the_kernels_log_a_signal_9_may_have_been_that() -> None:
+    assert any(KERNEL in text for text in verdict(DIED).missing_evidence)
+    assert any(
+        KERNEL in text for text in verdict(event("crash_of_another", 12), world=Surroundings([DIED])).missing_evidence
+    )
+    assert verdict(event("server_process_died", 10, number=4711.0, detail="signal 11")).missing_evidence == ()
+    assert verdict(event("idle_session_timeout"), world=killed()).missing_evidence == ()
+
+
+# ---- what a capture of headers does not have
+
+
+CUT: dict[str, t.Any] = {"kept": 12, "first_client_bytes": None}
+LAST_WORD, FIRST_WORD = "it would have the server's last word", "it would have the client's first word"
+
+
+def test_a_capture_that_was_cut_says_what_it_lacks() -> None:
+    closed = flow(closed_by="server", closed_how="fin", **CUT)
+    found = verdict(closed)
+    assert found.confidence < 0.3
+    assert any("was cut to 12 bytes" in text and LAST_WORD in text for text in found.missing_evidence)
+    whole = verdict(flow(closed_by="server", closed_how="fin"))
+    tls = verdict(flow(closed_by="server", closed_how="fin", tls=True, **CUT))
+    for other in (whole, tls):
+        assert not any("was cut" in text for text in other.missing_evidence)
+    known = verdict(closed, event("idle_session_timeout"))
+    assert (known.cause, known.missing_evidence) == ("idle_session_timeout", ())
+    middle = verdict(flow(syn=False, retransmitting="server", retransmissions=7, **CUT))
+    assert not any("was cut" in text for text in middle.missing_evidence)
+
+
+def test_a_hello_that_was_not_captured_may_have_been_a_look() -> None:
+    short: dict[str, t.Any] = {"data_client": 41, "closed_how": "fin", "began": NOON + 9.9, **CUT}
+    looked = verdict(flow(closed_by="client", **short))
+    assert looked.cause == "health_check"
+    assert {"client_exited", "too_many_clients"} <= set(dict(looked.alternatives))
+    assert any(FIRST_WORD in text for text in looked.missing_evidence)
+    refused = verdict(flow(closed_by="server", **short))
+    assert (refused.cause, refused.confidence < 0.5) == ("too_many_clients", True)
+    assert {"health_check", "server_shutdown", "server_crash"} == set(dict(refused.alternatives))
+    assert any(LAST_WORD in text for text in refused.missing_evidence)
+
+
+def test_a_login_that_nobody_answered_is_told_by_its_size_alone() -> None:
+    waited: dict[str, t.Any] = {"data_server": 0, "closed_by": "client", "closed_how": "fin", **CUT}
+    assert named(flow(data_client=41, **waited))[0] == "server_hung"
+    assert named(flow(data_client=41, syn=False, **waited))[0] == "client_exited"
+
+
+def test_a_server_that_asked_who_the_client_is_and_closed() -> None:
+    asked = flow(closed_by="server", closed_how="fin", asked=True, silence=Silence(60.0))
+    assert named(asked) == ("authentication_timeout", {"client_starved"})
+    late = asked._replace(rst_by="server", rst_after="data")
+    found = verdict(late, world=looked_at("processes waited for cpu 45 % of the last minute"))
+    assert found.cause == "client_starved"
+    assert any("no answer for 60.0 s, and one when it was too late" in text for text in found.evidence_for)
+
+
+# ---- what no log has
+
+
+def test_a_log_alone_says_what_it_cannot_show() -> None:
+    texts = _rules.cannot_be_seen(logs=True, captures=False, looked=False)
+    said = " ".join(texts)
+    for cause in ("connect_no_answer", "server_vanished", "client_exited", "client_starved", "middlebox_forgot_flow"):
+        assert cause in said
+    assert all(text.endswith(" would") for text in texts)
+    assert all(name in _causes.CAUSES for text in texts for name in text.partition(":")[0].split(", "))
+    looked = _rules.cannot_be_seen(logs=True, captures=False, looked=True)
+    assert set(texts) - set(looked) == {texts[-1]}
+    assert _rules.cannot_be_seen(logs=True, captures=True, looked=False) == []
+    assert _rules.cannot_be_seen(logs=False, captures=False, looked=True) == []
+
+
+def test_a_goodbye_after_a_pause_that_was_not_read_to_its_end() -> None:
+    told: dict[str, t.Any] = {"closed_by": "server", "closed_how": "rst", "rst_after": "data", "tls": True}
+    goodbye = flow(terminate=True, rst_by="server", rst_known=True, silence=Silence(7.4), **told)
+    assert named(goodbye) == ("normal_close", set())
+    assert named(goodbye._replace(rst_known=False))[0] == "server_reset"  # by a host that did not know it

@@ -98,6 +98,18 @@ def test_lines_that_do_not_say_whose_they_are() -> None:
     assert (loss.address, loss.port) == (CLIENT, PORT)
 
 
+def test_what_a_session_says_at_once_is_one_loss_also_if_nobody_knows_whose_it_is() -> None:
+    def both(after: float, pid: int | None) -> int:
+        return len(losses(event("receive_timed_out", 1, None), event("eof_in_transaction", after, pid)))
+
+    assert both(1.01, None) == 1
+    assert both(2, None) == both(1.01, 4711) == 2
+    assert len(losses(event("idle_session_timeout", 1, None), event("connection_lost", 1, None))) == 2
+    said = event("send_timed_out", None, None, line=7)
+    assert len(losses(said, event("connection_lost", None, None, line=9))) == 1  # with the statement between them
+    assert len(losses(said, event("connection_lost", None, None, line=900))) == 2
+
+
 def test_sessions_over_a_unix_socket() -> None:
     opened = event("connection_received", 0, address="[local]")
     (loss,) = losses(opened, event("authenticated", 0), event("admin_command", 5), flow(5, closed_how="fin"))[:1]
@@ -142,6 +154,18 @@ def test_a_crash_is_told_without_log_connections() -> None:
     assert (loss.pid, kinds(loss)) == (None, ["recovered"])
     assert losses(event("recovered", 11, 1, text="database system was interrupted")) == []  # a restored backup
     assert len(losses(CRASH, event("started", 12, 1), CRASH._replace(time=NOON + 90))) == 2
+
+
+def test_a_server_that_went_down_without_a_word_says_so_when_it_starts() -> None:
+    interrupted = event("recovered", 11, 1, text="database system was interrupted")
+    (loss,) = losses(interrupted, event("recovered", 11.1, 1, text="database system was not properly shut down"))
+    assert kinds(loss) == ["recovered"]
+    immediate = event("shutdown_request", 10, 9, detail="immediate")
+    again = event("recovered", 12, 1, text="database system was not properly shut down")
+    (loss,) = losses(immediate, event("shut_down", 11, 9), interrupted, again, event("started", 13, 1))
+    assert kinds(loss) == ["shutdown_request"]
+    # That log_disconnections is on does not say who was there: log_connections does.
+    assert len(losses(closed(1, 1), immediate)) == 1
 
 
 def test_without_log_disconnections_few_sessions_are_taken_for_open() -> None:

@@ -9,6 +9,7 @@ import datetime
 import re
 import typing as t
 
+from ._common import name
 from ._facts import LogEvent
 
 #: PgBouncer: C-0x55a5: db/user@10.61.7.20:53288 closing because: client_idle_timeout (age=3s)
@@ -77,8 +78,8 @@ def _of_pgbouncer(line: re.Match[str], legs: dict[str, tuple[str, int]], file: s
         line=number,
         address=address,
         port=port,
-        user=line["user"],
-        database=line["database"],
+        user=name(line["user"]),
+        database=name(line["database"]),
         detail=reason,
     )
 

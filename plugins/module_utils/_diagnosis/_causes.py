@@ -1,7 +1,7 @@
 # Copyright (c) 2026 pgharden maintainers
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Causes of lost connections, a pure room: the catalogue. Ids are stable; docs/causes.md has a section for each."""
+"""Causes of lost connections, a pure room: the catalogue. Ids are stable; docs/causes has a page for each."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import typing as t
 
 
 class Cause(t.NamedTuple):
-    """*prevented_by* names settings, or keys of a policy of ours; empty where no setting helps. *harmless*: no loss."""
+    """*prevented_by* names settings, or keys of a policy of ours; empty where no setting helps. *harmless*: no loss.
+
+    *behind* are causes that may have brought it about, which are worth a word however likely they are beside it.
+    """
 
     title: str
     remedy: str
     prevented_by: tuple[str, ...] = ()
     harmless: bool = False
+    behind: tuple[str, ...] = ()
 
 
 CAUSES: dict[str, Cause] = {
@@ -40,6 +44,12 @@ CAUSES: dict[str, Cause] = {
         "the client was alive but did not read its result, and tcp_user_timeout ended it",
         "Give such roles a longer tcp_user_timeout, or fetch in portions.",
         ("slow_reader_grace", "slow_reader_roles"),
+        behind=("client_starved",),
+    ),
+    "client_starved": Cause(
+        "the client's host was so short of processor, memory or I/O that the client was too late",
+        "Give the client's host, or its container, more of it, or have it do less at a time.",
+        ("connect_within", "slow_reader_grace"),
     ),
     "middlebox_forgot_flow": Cause(
         "a firewall, NAT or load balancer forgot the idle connection and drops its packets",
@@ -82,7 +92,8 @@ CAUSES: dict[str, Cause] = {
     ),
     "server_crash": Cause(
         "a server process crashed, and the server ended all sessions",
-        "See the lines before it in the server's log, and the kernel's log for the out-of-memory killer.",
+        "See the lines before it in the server's log, and the kernel's log: for want of memory lower work_mem, "
+        "shared_buffers or the number of connections, and set vm.overcommit_memory = 2.",
     ),
     "server_shutdown": Cause("the server was shut down", "See who stopped it, and when."),
     "backend_terminated": Cause("somebody ended the session: pg_terminate_backend, or a signal", "Ask who did it."),
@@ -137,6 +148,7 @@ CAUSES: dict[str, Cause] = {
         "the client did not finish its login in time",
         "See whether the client, or the path, is slow; port scanners do this too.",
         ("connect_within",),
+        behind=("client_starved",),
     ),
     "too_many_clients": Cause(
         "all of the server's connections were taken",

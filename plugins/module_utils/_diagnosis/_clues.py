@@ -24,7 +24,8 @@ class Surroundings(t.NamedTuple):
 
     *beside* counts the losses within a few seconds of each time: of the same client address, and of others. *hung* are
     the times (from, to) in which the server's kernel took connections, and nobody answered them. *legs* finds the two
-    connections of a session through a proxy.
+    connections of a session through a proxy. *strain* is what made the client's host answer late then, None if nobody
+    has looked at it. *heard* is the last time that a capture, by its name, has a packet from an address.
     """
 
     world: t.Sequence[LogEvent] = ()
@@ -32,6 +33,8 @@ class Surroundings(t.NamedTuple):
     beside: t.Callable[[Loss], tuple[int, int]] = lambda loss: (0, 0)
     hung: t.Sequence[tuple[float, float]] = ()
     legs: t.Callable[[Loss], Legs | None] = lambda loss: None
+    strain: t.Callable[[Loss], list[str] | None] = lambda loss: None
+    heard: t.Callable[[str, str], float] = lambda file, address: 0.0
 
 
 #: A server that is shut down, or recovers, may take so long.

@@ -16,7 +16,8 @@ class LogEvent(t.NamedTuple):
     """A line of a server's log that says something of a connection, or of the server as a whole.
 
     *kind* is one of `KINDS`; *text* the message without what a client has sent, *number* what it counts (the process in
-    ``server_process_died``, seconds in ``disconnected``), *detail* one word of it (the signal, the limit's name).
+    ``server_process_died`` and ``killed_for_memory``, seconds in ``disconnected``), *detail* one word of it (the
+    signal, the limit's name, the program's).
     """
 
     kind: str
@@ -94,6 +95,9 @@ KINDS = (
     "option_refused",  # setsockopt(TCP_KEEPIDLE) failed
     "tls_error",  # SSL error: ..., could not accept SSL connection
     "configuration_reloaded",
+    "counted_abandoned",  # the statistics have it, the log has not: sessions_abandoned
+    "counted_killed",  # sessions_killed
+    "killed_for_memory",  # the kernel: Out of memory: Killed process n (name)
 )
 
 
@@ -107,6 +111,18 @@ class Silence(t.NamedTuple):
     probes_by_client: int = 0
     probes_by_server: int = 0
     probes_answered: int = 0
+
+
+class Outage(t.NamedTuple):
+    """The longest time in which what one end sent got no answer, until it was sent once more and got one.
+
+    *seconds* from the first attempt to the answer; *lost* counts the attempts in vain, of the same data or of probes.
+    """
+
+    seconds: float = 0.0
+    lost: int = 0
+    by: str | None = None
+    probes: bool = False
 
 
 class Flow(t.NamedTuple):
@@ -135,6 +151,7 @@ class Flow(t.NamedTuple):
     # What that RST answered: probe, data, syn, ack (an empty segment), nothing; fin also if its sender's own FIN was
     # all that came before it. None where only one direction was captured.
     rst_after: str | None = None
+    rst_known: bool = False  # it has an ACK: its sender knew the connection; one that answers a stranger has none
     foreign_rst: bool = False
     rst_ttl: int | None = None
     usual_ttl: int | None = None
@@ -156,9 +173,17 @@ class Flow(t.NamedTuple):
     last_from_client: float | None = None
     last_from_server: float | None = None
     server_message: str | None = None  # severity and SQLSTATE of the server's last ErrorResponse, if it can be read
+    asked: bool = False  # the server's last word asks the client for its password, or the like
     # postgresql, tls_request, gss_request, cancel_request, http, other, none; None where it was not captured
     first_client_bytes: str | None = None
+    kept: int | None = None  # of packets whose payload was not captured whole, so many bytes at the most
     truncated: bool = False  # the capture ends in the middle of it, and nobody had given it up
+    # Open when the capture ended: for how many seconds the end that had been quiet for longer was quiet then.
+    unheard: float | None = None
+    seen_until: float | None = None  # the last time of the capture, if the flow was open then
+    in_vain_since: float | None = None  # when the first was sent of what was tried again in vain at the end
+    in_use: float = 0.0  # for how many seconds, when data came last, it had come without a silence
+    outlived: Outage = Outage()
 
 
 class Loss(t.NamedTuple):

@@ -8,8 +8,10 @@ from __future__ import annotations
 import collections
 import typing as t
 
-from ._connection import ACK, RST, SYN, Connection, Packet
+from ._connection import Connection
 from ._facts import Flow
+from ._outcome import flow
+from ._packet import ACK, RST, SYN, Packet
 
 #: How long a closed flow is kept, for the RST or retransmission that may still follow.
 LINGER = 60.0
@@ -43,9 +45,12 @@ class _Table:
         self._open: dict[tuple[str, int, str, int], tuple[Connection, int]] = {}
         self._closed: collections.deque[tuple[float, Connection]] = collections.deque()
         self._now = 0.0
+        self._first: float | None = None
 
     def add(self, packet: Packet) -> None:
         self._now = now = packet.time
+        if self._first is None:
+            self._first = now
         while self._closed and (now - self._closed[0][0] >= LINGER or len(self._closed) > MOST_OPEN):
             self._give(self._closed.popleft()[1])
         key = packet[1:5]
@@ -70,7 +75,7 @@ class _Table:
     def rest(self) -> t.Iterator[Flow]:
         for connection, way in list(self._open.values()):
             if way == 0:
-                yield connection.flow(self._file, self._side, self._now)
+                yield flow(connection, self._file, self._side, self._now)
 
     def _begin(self, packet: Packet) -> tuple[Connection, int]:
         if len(self._open) >= 2 * MOST_OPEN:
@@ -80,7 +85,8 @@ class _Table:
         way = self._way(packet)
         there, back = packet[1:5], (packet.dst, packet.dport, packet.src, packet.sport)
         client_key, server_key = (back, there) if way else (there, back)
-        connection = Connection(packet.time, client_key[:2], client_key[2:])
+        silent_since = None if packet.flags & SYN else self._first
+        connection = Connection(packet.time, client_key[:2], client_key[2:], silent_since)
         self._open[server_key] = connection, 1
         self._open[client_key] = connection, 0
         return connection, way
@@ -99,4 +105,4 @@ class _Table:
         if found and found[0] is connection:
             del self._open[key]
             self._open.pop((*connection.server, *connection.client), None)
-            self.done.append(connection.flow(self._file, self._side, capture_ends))
+            self.done.append(flow(connection, self._file, self._side, capture_ends))

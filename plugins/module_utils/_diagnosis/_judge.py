@@ -46,7 +46,7 @@ class Verdict(t.NamedTuple):
             "user": _first(loss.events, "user"),
             "database": _first(loss.events, "database"),
             "cause": self.cause,
-            "confidence": round(self.confidence, 2),
+            "confidence": _rounded(self.confidence),
             "harmless": cause.harmless,
             "alternatives": [{"cause": name, "confidence": round(value, 2)} for name, value in self.alternatives],
             "evidence_for": list(self.evidence_for),
@@ -64,15 +64,21 @@ def judge(loss: Loss, surroundings: Surroundings) -> Verdict | None:
     if not ranked:
         return None
     first, confidence = ranked[0]
+    others = [row for row in ranked[1:] if row[1] >= _WORTH or row[0] in CAUSES[first].behind]
     return Verdict(
         loss,
         first,
         confidence,
-        tuple((cause, value) for cause, value in ranked[1:] if value >= _WORTH),
+        tuple(others),
         _texts(found, first, for_it=True),
         _texts(found, first, for_it=False),
-        missing(loss, [cause for cause, value in ranked if value >= _WORTH]),
+        missing(loss, [first, *(cause for cause, _value in others)], surroundings),
     )
+
+
+def _rounded(confidence: float) -> float:
+    """It is never 1."""
+    return min(round(confidence, 2), _MOST_SURE)
 
 
 def _rank(found: list[Clue]) -> list[tuple[str, float]]:
@@ -104,12 +110,19 @@ def _first(events: t.Iterable[LogEvent], name: str) -> t.Any:
 
 
 def summary(verdicts: t.Sequence[Verdict]) -> list[dict[str, t.Any]]:
-    """The causes of all losses: how many each has, when, which clients; harmful ones first, the most frequent first."""
+    """The causes of all losses: how many each has, when, which clients; harmful ones first, the most frequent first.
+
+    A loss counts as much as its cause is sure. Of what is harmless an outage that was survived is the only event.
+    """
     rows: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         rows.setdefault(verdict.cause, []).append(verdict)
-    ranked = sorted(rows.items(), key=lambda row: (CAUSES[row[0]].harmless, -len(row[1])))
-    return [_summed(cause, some) for cause, some in ranked]
+    ranked = sorted(rows, key=lambda cause: (CAUSES[cause].harmless, cause != "survived_outage", -_weight(rows[cause])))
+    return [_summed(cause, rows[cause]) for cause in ranked]
+
+
+def _weight(verdicts: t.Sequence[Verdict]) -> float:
+    return sum(verdict.confidence for verdict in verdicts)
 
 
 def _summed(cause: str, verdicts: list[Verdict]) -> dict[str, t.Any]:
@@ -127,7 +140,7 @@ def _summed(cause: str, verdicts: list[Verdict]) -> dict[str, t.Any]:
         "cause": cause,
         "title": known.title,
         "count": len(verdicts),
-        "confidence": round(sum(verdict.confidence for verdict in verdicts) / len(verdicts), 2),
+        "confidence": _rounded(sum(verdict.confidence for verdict in verdicts) / len(verdicts)),
         "harmless": known.harmless,
         "first": times[0] if times else None,
         "last": times[-1] if times else None,
@@ -135,18 +148,23 @@ def _summed(cause: str, verdicts: list[Verdict]) -> dict[str, t.Any]:
             {"address": address, "count": count} for address, count in sorted(clients.items(), key=lambda row: -row[1])
         ],
         "evidence_for": sorted(evidence, key=lambda text: -evidence[text])[:5],
-        "devices": sorted({f"{name} ({limit} s)" for limit, name in _devices(verdicts)}),
+        "devices": [f"{name} ({limit} s)" for limit, name in sorted(_devices(verdicts))],
         "missing_evidence": list(dict.fromkeys(text for one in verdicts for text in one.missing_evidence)),
         "remedy": known.remedy,
         "prevented_by": list(known.prevented_by),
     }
 
 
-def _devices(verdicts: list[Verdict]) -> t.Iterator[tuple[int, str]]:
-    """Who has such an idle limit, where a device is to blame."""
+def _devices(verdicts: list[Verdict]) -> set[tuple[int, str]]:
+    """Who has such an idle limit, where a device is to blame; for each client the shortest that fits.
+
+    What one connection of a client has not survived is no mystery for another that was idle for longer.
+    """
+    shortest: dict[str | None, tuple[int, str]] = {}
     for verdict in verdicts:
         if verdict.cause in ("middlebox_forgot_flow", "middlebox_reset", "proxy_idle_timeout"):
-            for flow in verdict.loss.flows:
-                found = device(flow.silence.seconds)
-                if found:
-                    yield found
+            client = verdict.loss.address
+            found = [near for flow in verdict.loss.flows if (near := device(flow.silence.seconds))]
+            for one in found:
+                shortest[client] = min(one, shortest.get(client, one))
+    return set(shortest.values())

@@ -10,8 +10,9 @@ import json
 import re
 import typing as t
 
-from . import _prefix
-from ._clock import TIME, Clock
+from . import _common, _prefix
+from ._clock import BARE, TIME, Clock
+from ._common import name
 from ._facts import LogEvent
 from ._messages import beginnings, classified
 
@@ -33,15 +34,14 @@ class Record(t.NamedTuple):
 
 
 class Format(t.NamedTuple):
-    """*interesting* finds, in a chunk of the file, the lines that are worth to be read by *read*."""
+    """*interesting* finds, in a chunk of the file, the lines to be read: by *glance*, where it can, or by *read*."""
 
     name: str
     interesting: t.Pattern[bytes]
     read: t.Callable[[str], Record | None]
+    glance: _common.Glance | None = None
 
 
-#: What somebody took for a name may be a connection string, or hold a password.
-_SECRETIVE = re.compile(r"://|=|passw|secret|token", re.IGNORECASE)
 _BEGINNINGS = beginnings()
 
 
@@ -59,18 +59,14 @@ def event(record: Record, file: str, line: int) -> LogEvent | None:
         line=line,
         address=said.address or record.address,
         port=said.port or record.port,
-        user=_name(said.user) or _name(record.user),
-        database=_name(said.database) or _name(record.database),
-        application=_name(said.application) or _name(record.application),
+        user=name(said.user) or name(record.user),
+        database=name(said.database) or name(record.database),
+        application=name(said.application) or name(record.application),
         sqlstate=record.sqlstate,
         session=record.session,
         number=said.number,
         detail=said.detail,
     )
-
-
-def _name(text: str | None) -> str | None:
-    return None if not text or text == "[unknown]" or _SECRETIVE.search(text) else text
 
 
 def _after(separator: bytes, fatal: bytes, optional: bytes = b"") -> t.Pattern[bytes]:
@@ -117,7 +113,7 @@ def stderr(prefix: t.Pattern[str], clock: Clock) -> Format:
         if not found:
             return None
         said = _prefix.fields(found)
-        address, port = _place(said.get("r") or said.get("h"))
+        address, port = _place(said["r"]) if "r" in said else (said.get("h"), None)
         time = clock.read(said.get("m") or said.get("t") or "")
         return Record(
             severity=_prefix.SEVERITY[said["severity"]],
@@ -133,7 +129,7 @@ def stderr(prefix: t.Pattern[str], clock: Clock) -> Format:
             session=said.get("c"),
         )
 
-    return Format("stderr", _IN_TEXT, read)
+    return Format("stderr", _IN_TEXT, read, _common.in_text(prefix, clock))
 
 
 # ---- csvlog
@@ -176,7 +172,7 @@ def csvlog(clock: Clock) -> Format:
             session=session or None,
         )
 
-    return Format("csvlog", _IN_CSV, read)
+    return Format("csvlog", _IN_CSV, read, _common.in_csv(clock))
 
 
 # ---- jsonlog, and the journal
@@ -220,7 +216,7 @@ def jsonlog(clock: Clock) -> Format:
             session=_text(found, "session_id"),
         )
 
-    return Format("jsonlog", _IN_JSON, read)
+    return Format("jsonlog", _IN_JSON, read, _common.in_json(clock))
 
 
 def journal(inner: Format) -> Format:
@@ -242,7 +238,8 @@ def journal(inner: Format) -> Format:
 # ---- syslog
 
 _HEADER = re.compile(
-    r"(?:<\d+>)?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?[-+Z][\d:]*)) "
+    rf"(?:<\d+>)?(?:(?P<bare>{BARE})|"
+    r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?[-+Z][\d:]*)) "
     r"\S+ [^\s\[:]+(?:\[(?P<pid>\d+)\])?: |(?P<container>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\S+) std(?:err|out) [FP] "
 )
 _SEQUENCE = re.compile(r"\[\d+-1\] ")
@@ -263,7 +260,9 @@ def syslog(inner: Format, clock: Clock) -> Format:
         if header is None or record is None:
             return None
         stamp = header["time"] or header["container"] or ""
-        time = clock.read(stamp) if record.time is None else record.time
+        time = record.time
+        if time is None:
+            time = clock.bare(header["bare"]) if header["bare"] else clock.read(stamp)
         return record._replace(time=time, pid=record.pid or _number(header["pid"]))
 
     return Format("syslog", inner.interesting, read)

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import time
 import typing as t
 
-from .. import _kernel
+from .. import _kernel, _statistics
 from .._database import Database
+from . import _strain
 
 #: Of /proc/net/netstat (TcpExt) and /proc/net/snmp (Tcp): what dead peers and busy paths leave behind.
 _COUNTERS = {
@@ -32,17 +35,17 @@ _CONNTRACK = (
     "nf_conntrack_tcp_timeout_established",
     "nf_conntrack_tcp_loose",
 )
-#: PSI above these shares of time (per cent, over a minute), or a run queue above so many a processor, delay answers.
-_PRESSED = 20.0
-_QUEUED = 2.0
+
+#: An address of this host among the routes of /proc/net/fib_trie, which has each twice.
+_LOCAL = re.compile(r"\|-- (\S+)\n\s+/32 host LOCAL")
 
 Row = t.Dict[str, t.Any]
 
-#: Sessions over TCP with what a diagnosis has to know of them, and no statement.
+#: Sessions over TCP with what a diagnosis has to know of them, and nothing else that a client has sent.
 _SESSIONS = """
     SELECT coalesce(json_agg(json_build_object('pid', a.pid, 'role', usename, 'database', datname,
-        'application_name', application_name, 'address', host(client_addr), 'port', client_port, 'state', state,
-        'wait_event', wait_event, 'seconds', round(extract(epoch FROM clock_timestamp() - state_change)::numeric, 1),
+        'address', host(client_addr), 'port', client_port, 'state', state, 'wait_event', wait_event,
+        'seconds', round(extract(epoch FROM clock_timestamp() - state_change)::numeric, 1),
         'age', round(extract(epoch FROM clock_timestamp() - backend_start)::numeric, 1), 'tls', s.ssl,
         'in_transaction', xact_start IS NOT NULL)), '[]')
     FROM pg_stat_activity a LEFT JOIN pg_stat_ssl s ON s.pid = a.pid
@@ -58,7 +61,7 @@ _STANDBYS = """
 
 def look(database: Database | None, version_num: int = 0, proc: str = "/proc") -> Row:
     """One look: ``at`` (epoch), ``databases`` (counters of pg_stat_database), ``kernel`` (counters of this network)."""
-    databases = database.statistics(version_num >= 140000)["databases"] if database else []
+    databases = _statistics.of_databases(database, version_num) if database else []
     return {
         "at": time.time(),
         "databases": {row.pop("datname"): row for row in databases},
@@ -84,7 +87,7 @@ def counters(root: str = "/proc/net") -> dict[str, int]:
 
 def rates(before: Row, after: Row) -> Row:
     """What was counted between two looks, and in how many seconds. A counter that went back was reset: left out."""
-    seconds = after["at"] - before["at"]
+    seconds = after["at"] - before["at"] if after["at"] and before["at"] else 0.0
     databases = {}
     for name, row in after["databases"].items():
         earlier = before["databases"].get(name, {})
@@ -110,13 +113,14 @@ def suspects(database: Database, port: int, proc: str = "/proc") -> list[Row]:
     found = []
     for session in database.ask("looking at the sessions", _SESSIONS):
         timer = timers.get((port, session["address"], session["port"]))
-        evidence = timer and _evidence(timer)
+        evidence = timer and silence(timer)
         if evidence:
             found.append({**session, "cause": evidence[0], "evidence": evidence[1]})
     return found
 
 
-def _evidence(timer: _kernel.Timer) -> tuple[str, str] | None:
+def silence(timer: _kernel.Timer) -> tuple[str, str] | None:
+    """The cause that a socket's timer speaks for, and the evidence; None where its peer answers."""
     times = f"{timer.unanswered} times"
     if timer.kind == "retransmission" and timer.unanswered > 2:
         return "client_vanished", f"{timer.unsent} bytes were sent {times} and not acknowledged"
@@ -127,6 +131,34 @@ def _evidence(timer: _kernel.Timer) -> tuple[str, str] | None:
     return None
 
 
+#: States of include/net/tcp_states.h that say something of a client's connections.
+_STATES = {1: "open", 2: "connecting", 8: "closed_by_server"}
+
+
+def sockets(port: int, proc: str = "/proc") -> list[Row]:
+    """What this host has to do with servers on other hosts, a row for each of them.
+
+    How many connections are open, how many attempts have no answer yet (connecting), how many the server has closed and
+    the program here has not (closed_by_server: it would fail at its next statement), and on how many something was
+    sent repeatedly and not acknowledged (unanswered).
+    """
+    found: dict[str, Row] = {}
+    for address, state, timer in _kernel.towards(port, os.path.join(proc, "net")):
+        if state in _STATES:
+            row = found.setdefault(address, {"address": address, "port": port, **dict.fromkeys(_STATES.values(), 0)})
+            row[_STATES[state]] += 1
+            silent = timer.kind == "retransmission" and timer.unanswered > 2
+            late = state == 1 and (silent or (timer.kind == "keepalive" and timer.unanswered > 0))
+            row["unanswered"] = row.get("unanswered", 0) + late
+    return [row for _address, row in sorted(found.items())]
+
+
+def has_server(port: int, proc: str = "/proc") -> bool:
+    """Whether a PostgreSQL server may be on this host: somebody listens, or has left a socket where servers do."""
+    places = [f"{directory}/.s.PGSQL.{port}" for directory in ("/var/run/postgresql", "/tmp")]
+    return _kernel.listens(port, os.path.join(proc, "net")) or any(map(os.path.exists, places))
+
+
 def standbys(database: Database) -> list[Row]:
     """The receivers of WAL, with the seconds since their last reply."""
     return t.cast("list[Row]", database.ask("looking at the standbys", _STANDBYS))
@@ -134,22 +166,38 @@ def standbys(database: Database) -> list[Row]:
 
 def strain(proc: str = "/proc") -> Row:
     """What may make this host answer late: pressure (PSI, average of a minute), run queue, memory, conntrack."""
-    found: Row = {"pressure": {}, "reasons": []}
+    found: Row = {"at": time.time(), "addresses": addresses(os.path.join(proc, "net")), "pressure": {}}
     for name in ("cpu", "io", "memory"):
         share = _pressure(os.path.join(proc, "pressure", name))
         if share is not None:
             found["pressure"][name] = share
-            if share >= _PRESSED:
-                found["reasons"].append(f"processes waited for {name} {share:.0f} % of the last minute")
-    load, processors = os.getloadavg()[0], os.cpu_count() or 1
-    found["run_queue"] = round(load / processors, 2)
-    if found["run_queue"] >= _QUEUED:
-        found["reasons"].append(f"the run queue is {found['run_queue']:.1f} processes a processor long")
+    found["run_queue"] = round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
+    memory = _memory(os.path.join(proc, "meminfo"))
+    if memory is not None:
+        found["memory_available"] = memory
+    found["reasons"] = _strain.reasons(found)
     found["conntrack"] = _conntrack(os.path.join(proc, "sys", "net", "netfilter"))
     count, most = (found["conntrack"].get(key) for key in ("nf_conntrack_count", "nf_conntrack_max"))
     if count and most and count >= 0.9 * most:
         found["reasons"].append(f"the table of tracked connections is full to {100 * count / most:.0f} %")
     return found
+
+
+def addresses(root: str = "/proc/net") -> list[str]:
+    """Under which other hosts know this one: neither loopback nor the addresses of a single link."""
+    found: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = []
+    found += map(ipaddress.IPv4Address, _LOCAL.findall(_text(os.path.join(root, "fib_trie"))))
+    rows = _text(os.path.join(root, "if_inet6")).splitlines()
+    found += (ipaddress.IPv6Address(int(row.split()[0], 16)) for row in rows)
+    return [str(one) for one in dict.fromkeys(found) if not (one.is_loopback or one.is_link_local)]
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except OSError:
+        return ""  # no IPv6, or no Linux
 
 
 def _pressure(path: str) -> float | None:
@@ -159,6 +207,16 @@ def _pressure(path: str) -> float | None:
     except OSError:
         return None
     return next((float(word[6:]) for word in words if word.startswith("avg60=")), None)
+
+
+def _memory(path: str) -> float | None:
+    """How much of the memory is available, per cent."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            sizes = {line.partition(":")[0]: line.split()[1] for line in stream if ":" in line}
+        return round(100 * int(sizes["MemAvailable"]) / int(sizes["MemTotal"]), 1)
+    except (OSError, KeyError, IndexError, ValueError, ZeroDivisionError):
+        return None
 
 
 def _conntrack(root: str) -> dict[str, int]:

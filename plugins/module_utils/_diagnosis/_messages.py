@@ -61,6 +61,7 @@ _DIED = (
     r"(?:was terminated by (?P<detail>signal \d+|exception 0x[0-9A-Fa-f]+)|exited with (?P<code>exit code \d+))"
 )
 
+_KILLED = r"(?:ed)? process (?P<number>\d+) \((?P<detail>[\w.:-]{1,16})\)"
 _ERROR_TEXT = r"(?P<error>[^\"]{0,160})"
 _TLS_TEXT = r"[\w /:,.()-]{0,120}"
 
@@ -86,6 +87,8 @@ _SAID = (
     ("crash_of_another", "terminating connection because of crash of another server process", ""),
     ("server_process_died", "server process (PID ", _DIED),
     ("server_process_died", "client backend (PID ", _DIED),
+    # Whichever it was that died: a checkpointer, a parallel worker ...
+    ("server_process_died", "terminating any other active server processes", ""),
     ("shutdown_request", "received ", r"(?P<detail>fast|smart|immediate) shutdown request"),
     ("configuration_reloaded", "received SIGHUP, reloading configuration files", ""),
     ("shut_down", "database system is shut down", ""),
@@ -127,6 +130,10 @@ _SAID = (
     ("authenticated", "replication connection authorized: ", _AUTHORIZED),
     ("disconnected", "disconnection: ", _ENDED),
     ("protocol_violation", "invalid message length", ""),
+    # The kernel's own words, the last one of old kernels.
+    ("killed_for_memory", "Out of memory: Kill", _KILLED),
+    ("killed_for_memory", "Memory cgroup out of memory: Kill", _KILLED),
+    ("killed_for_memory", "Kill", _KILLED),
     # No connections of clients: known, so that their SQLSTATE does not speak for them.
     ("", "terminating autovacuum ", ""),
     ("", "terminating background worker ", ""),

@@ -1,13 +1,14 @@
 # Copyright (c) 2026 pgharden maintainers
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packets: reads captures (pcap, pcapng, also gzip-compressed) with dpkt, or else with tshark, one packet at a time."""
+"""Packets: reads captures (pcap, pcapng, also compressed) with dpkt, or else with tshark, one packet at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import gzip
 import io
+import lzma
 import shutil
 import socket
 import struct
@@ -17,26 +18,21 @@ import typing as t
 import zlib
 
 from .._errors import Failure
-from ._connection import Packet
+from ._blocks import LONGEST, MAGIC, Damage, frames
+from ._packed import Unreadable, opened
+from ._packet import Packet
 
 try:
     import dpkt
     import dpkt.pcap
-    import dpkt.pcapng
 except ImportError:
     dpkt = None
 
-#: No packet is longer (a network card's offload makes up to 256 KiB of several); a length beyond that is damage.
-LONGEST = 1 << 20
-
-_GZIP = b"\x1f\x8b"
-_PCAPNG = b"\n\r\r\n"
 _PCAP = frozenset(
     magic
     for number in (0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34)
     for magic in (number.to_bytes(4, "big"), number.to_bytes(4, "little"))
 )
-_INTERFACE_BLOCKS = (b"\0\0\0\1", b"\1\0\0\0")
 
 # https://www.tcpdump.org/linktypes.html: where the protocol's number is, and where its packet begins.
 _LINKS: dict[int, tuple[int | None, int]] = {
@@ -57,7 +53,8 @@ _short = struct.Struct("!H").unpack_from
 _ipv4 = struct.Struct("!BxHxxHBBxx4s4s").unpack_from
 _ipv6 = struct.Struct("!4xHBB16s16s").unpack_from
 _tcp = struct.Struct("!HHLLBBH").unpack_from
-_quoted = struct.Struct("!HHL").unpack_from
+_ports = struct.Struct("!HH").unpack_from
+_number = struct.Struct("!L").unpack_from
 
 _FIELDS = (
     *("frame.time_epoch", "ip.src", "ip.dst", "ip.ttl", "ipv6.src", "ipv6.dst", "ipv6.hlim"),
@@ -70,43 +67,37 @@ _PREFERENCES = (
 )
 
 
-class _Damage(Exception):
-    """The rest of the capture cannot be read; the message says why."""
-
-
 def packets(path: str, problems: list[str]) -> t.Iterator[Packet]:
     """The TCP segments and ICMP errors of a capture. What is wrong with it becomes a line each in *problems*.
 
     Raises Failure ``no_capture_reader`` where there is nothing that reads captures.
     """
     try:
-        with open(path, "rb") as file:
-            capture = _opened(file)
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(opened(path))
+            capture = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)
+            _check(capture)
             if dpkt is not None:
                 yield from _by_dpkt(capture, path, problems)
             else:
                 yield from _by_tshark(path)
-    except _Damage as damage:
+    except (Damage, Unreadable) as damage:
         problems.append(f"{path}: {damage}")
     except EOFError:
         problems.append(f"{path}: ends in the middle of its compressed data; all before that was used")
-    except zlib.error:
+    except (zlib.error, lzma.LZMAError):
         problems.append(f"{path}: its compressed data is damaged; all before that was used")
     except OSError as error:
         problems.append(f"{path}: {error.strerror or error}")
 
 
-def _opened(file: io.BufferedReader) -> t.BinaryIO:
-    """The capture, uncompressed. Raises _Damage for what is none."""
-    capture: t.BinaryIO = file
-    if file.peek(2)[:2] == _GZIP:
-        capture = io.BufferedReader(t.cast(io.RawIOBase, gzip.GzipFile(fileobj=file)))
-    magic = t.cast(io.BufferedReader, capture).peek(4)[:4]
+def _check(capture: io.BufferedReader) -> None:
+    """Raises Damage for what is no capture."""
+    magic = capture.peek(4)[:4]
     if not magic:
-        raise _Damage("is empty")
-    if magic != _PCAPNG and magic not in _PCAP:
-        raise _Damage("is no packet capture (pcap or pcapng)")
-    return capture
+        raise Damage("is empty")
+    if magic != MAGIC and magic not in _PCAP:
+        raise Damage("is no packet capture (pcap or pcapng)")
 
 
 # ---- by dpkt
@@ -122,58 +113,50 @@ class _Input:
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= LONGEST:
-            raise _Damage("is damaged; all before that was used")
+            raise Damage("is damaged; all before that was used")
         data = self._read(size)
         if len(data) < size and (data or self.within):
-            raise _Damage("ends in the middle of a packet; all before that was used")
+            raise Damage("ends in the middle of a packet; all before that was used")
         self.within = not self.within
         return data
 
 
-class _Blocks(_Input):
-    """The same for pcapng, of which dpkt takes all packets for those of the first interface."""
-
-    _is_interface = False
-    _link: bytes | None = None
-
-    def read(self, size: int) -> bytes:
-        is_header = not self.within
-        data = super().read(size)
-        if self._is_interface and data[:2] != (self._link or data[:2]):
-            raise _Damage("has interfaces of several kinds; what was captured before the second kind was used")
-        if self._is_interface:
-            self._link = data[:2]
-        self._is_interface = is_header and data[:4] in _INTERFACE_BLOCKS
-        return data
-
-
-def _by_dpkt(file: t.BinaryIO, path: str, problems: list[str]) -> t.Iterator[Packet]:
+def _by_dpkt(file: io.BufferedReader, path: str, problems: list[str]) -> t.Iterator[Packet]:
     cut = 0
+    unread: dict[int, int] = {}
     try:
-        if t.cast(io.BufferedReader, file).peek(4)[:4] == _PCAPNG:
-            capture: _Input = _Blocks(file)
-            reader = dpkt.pcapng.Reader(capture)
-        else:
-            capture = _Input(file)
-            reader = dpkt.pcap.Reader(capture)
-        capture.within = False
-        link = reader.datalink() & 0xFFFF
-        if link not in _LINKS:
-            raise _Damage(f"its packets are of a kind (link type {link}) that is not read here")
-        protocol_at, begins_at = _LINKS[link]
-        for time, frame in reader:
+        for time, link, frame in _frames(file):
+            if link not in _LINKS:
+                unread[link] = unread.get(link, 0) + 1
+                continue
             try:
-                packet = _packet(float(time), frame, protocol_at, begins_at)
+                packet = _packet(time, frame, *_LINKS[link])
             except (struct.error, IndexError):
                 cut += 1
                 continue
             if packet is not None:
                 yield packet
-    except (dpkt.Error, ValueError, struct.error, OverflowError) as error:
-        raise _Damage("is damaged; all before that was used") from error
     finally:
+        for link, count in unread.items():
+            problems.append(f"{path}: {count} packets are of a kind (link type {link}) that is not read here")
         if cut:
             problems.append(f"{path}: {cut} packets are cut before the end of their headers and were left out")
+
+
+def _frames(file: io.BufferedReader) -> t.Iterator[tuple[float, int, bytes]]:
+    """Time, link type and bytes of each packet; dpkt takes all packets of a pcapng for those of its first interface."""
+    if file.peek(4)[:4] == MAGIC:
+        yield from frames(file.read)
+        return
+    capture = _Input(file)
+    try:
+        reader = dpkt.pcap.Reader(capture)
+        capture.within = False
+        link = reader.datalink() & 0xFFFF
+        for time, frame in reader:
+            yield float(time), link, frame
+    except (dpkt.Error, ValueError, struct.error, OverflowError) as error:
+        raise Damage("is damaged; all before that was used") from error
 
 
 def _packet(time: float, frame: bytes, protocol_at: int | None, at: int) -> Packet | None:
@@ -200,7 +183,8 @@ def _packet(time: float, frame: bytes, protocol_at: int | None, at: int) -> Pack
         quoted = _addresses(frame, at + 8)
         if quoted is not None and quoted[3] == _TCP:
             src, dst, ttl, protocol, at, end = quoted
-            sport, dport, seq = _quoted(frame, at)
+            sport, dport = _ports(frame, at)
+            (seq,) = _number(frame, at + 4) if len(frame) >= at + 8 else (0,)  # a capture of headers may lack it
             return Packet(time, src, sport, dst, dport, seq, 0, 0, 0, 0, b"", ttl, message)
     return None
 
@@ -245,7 +229,8 @@ def _by_tshark(path: str) -> t.Iterator[Packet]:
             "no_capture_reader",
             f"capture {path}",
             "neither the Python library dpkt nor tshark is on this host",
-            "Install one of them (Debian: python3-dpkt or tshark, Red Hat: python3-dpkt or wireshark-cli, pip: dpkt).",
+            "Install one of them (Debian: python3-dpkt or tshark, Red Hat: python3-dpkt or wireshark-cli, "
+            "SUSE: wireshark, Alpine: tshark, pip: dpkt).",
         )
     options = [word for one in _PREFERENCES for word in ("-o", one)]
     fields = [word for one in _FIELDS for word in ("-e", one)]
@@ -266,7 +251,7 @@ def _by_tshark(path: str) -> t.Iterator[Packet]:
         errors.seek(0)
         told = [line.strip() for line in errors.read().decode("utf-8", "replace").splitlines() if "tshark:" in line]
     if failed or told:
-        raise _Damage(f"{told[-1] if told else 'tshark failed'}; all before that was used")
+        raise Damage(f"{told[-1] if told else 'tshark failed'}; all before that was used")
 
 
 def _row(row: list[str]) -> Packet | None:

@@ -24,23 +24,24 @@ SEVERITIES = (
 SEVERITY = {word: words.split()[0] for words in SEVERITIES for word in words.split()}
 
 #: What each escape may stand for. A name has at most 63 bytes, which also bounds the search for its end.
-_NAME = r".{0,63}?"
-_HOST = r"\[\w+\]|[^\s()\[\],]*"
+NAME = r".{0,63}?"
+HOST = r"\[\w+\]|[^\s()\[\],]*"
+PEER = rf"(?:{HOST})(?:\(\d+\))?"
 _ESCAPES = {
-    "a": _NAME,
-    "u": _NAME,
-    "d": _NAME,
-    "r": rf"(?:{_HOST})(?:\(\d+\))?",
-    "h": _HOST,
-    "L": _HOST,
-    "b": _NAME,
+    "a": NAME,
+    "u": NAME,
+    "d": NAME,
+    "r": PEER,
+    "h": HOST,
+    "L": HOST,
+    "b": NAME,
     "p": r"\d+",
     "P": r"\d*",
     "t": TIME,
     "m": TIME,
     "n": r"\d+(?:\.\d+)?",
     "s": TIME,
-    "i": _NAME,
+    "i": NAME,
     "e": r"[0-9A-Z]{5}",
     "c": r"[0-9a-f]+\.[0-9a-f]+",
     "l": r"\d+",
@@ -49,7 +50,7 @@ _ESCAPES = {
     "Q": r"-?\d*",
 }
 _ESCAPE = re.compile(r"%(?:%|(-?\d*)([A-Za-z]))|([^%]+)")
-_MESSAGE = rf"(?P<severity>{'|'.join(sorted(SEVERITY, key=len, reverse=True))}):  (?:(?P<code>[0-9A-Z]{{5}}): )?"
+MESSAGE = rf"(?P<severity>{'|'.join(sorted(SEVERITY, key=len, reverse=True))}):  (?:(?P<code>[0-9A-Z]{{5}}): )?"
 
 #: What packages, services and guides use, those with more to tell first.
 KNOWN = (
@@ -81,20 +82,25 @@ KNOWN = (
 )
 
 #: Whatever is before the severity, with what can be told by its looks; a label like STATEMENT is not passed over.
-ANY = re.compile(rf"(?P<before>\S(?:(?!:  ).){{0,400}}?|){_MESSAGE}")
+ANY = re.compile(rf"(?P<before>\S(?:(?!:  ).){{0,400}}?|){MESSAGE}")
+_ADDRESS = r"(?:\d{1,3}\.){3}\d{1,3}|(?=[\w:]*::)[0-9A-Fa-f:]{2,39}|(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}"
+_EDGE = r"(?:^|$|[\s|(){}<>\[\],;/#])"
 _LOOKS = (
     re.compile(rf"(?P<m>{TIME})"),
-    re.compile(r"(?:^|[\s\[(])(?P<n>\d{10}\.\d{3})(?=[\s\])]|$)"),
-    re.compile(r"\[(?P<p>\d+)(?:-\d+)?\]|\b(?:pid|PID|p)[=: ](?P<p2>\d+)"),
-    re.compile(r"(?:^|[\s,=:\[])(?P<r>[0-9A-Fa-f:.]{3,45}\(\d+\))"),
-    re.compile(r"\b(?:client|host|h)=(?P<h>[^\s,()]+)"),
-    re.compile(r"\b(?:user|usr|u)=(?P<u>[^\s,]+)"),
-    re.compile(r"\b(?:db|database|d)=(?P<d>[^\s,]+)"),
-    re.compile(r"\b(?:app|application|a)=(?P<a>[^,\]]*?)(?=[,\]\s]|$)"),
-    re.compile(r"(?:^|[\s,\[:])(?P<e>[0-9][0-9A-Z]{4}|XX000)(?=[\s,\]:]|$)"),
+    re.compile(rf"{_EDGE}(?P<n>\d{{10}}\.\d{{3}})(?={_EDGE})"),
+    re.compile(r"\[(?P<p>\d+)(?:[-:]\d+)?\]|\b(?:pid|PID|p)[=: ](?P<p2>\d+)"),
+    re.compile(r"(?:^|[\s,=:|;{<\[])(?P<r>(?:[0-9A-Fa-f:.]{3,45}|[\w.-]{1,255})\(\d{1,5}\))"),
+    re.compile(r"\b(?:client|host|h)=(?P<h>[^\s,()|;]+)"),
+    re.compile(r"\b(?:user|usr|u)=(?P<u>[^\s,|;]+)"),
+    re.compile(r"\b(?:db|database|d)=(?P<d>[^\s,|;]+)"),
+    re.compile(r"\b(?:app|application|a)=(?P<a>[^,\]|;]*?)(?=[,\]\s|;]|$)"),
+    re.compile(r"(?:^|[\s,\[:|;{<(])(?P<e>[0-9][0-9A-Z]{4}|XX000)(?=[\s,\]:|;}>)]|$)"),
     re.compile(r"\b(?P<c>[0-9a-f]{8}\.[0-9a-f]{1,6})\b"),
     re.compile(r"(?:^|[\s:])(?P<u2>[^\s@=:\[\]]+)@(?P<d2>[^\s@=:\[\]]+)(?=[\s:]|$)"),
+    re.compile(rf"{_EDGE}(?P<h2>{_ADDRESS})(?={_EDGE})"),
 )
+#: A number by itself, of which nothing else tells what it is; whose line it is may be said better.
+_BARE_PROCESS = re.compile(rf"{_EDGE}(?P<p>[1-9]\d{{1,6}})(?={_EDGE})")
 
 
 @functools.lru_cache(maxsize=None)
@@ -118,7 +124,7 @@ def compiled(prefix: str) -> t.Pattern[str]:
             seen.add(escape)
             # Padded on the right, or on the left; also where there is nothing to show.
             parts.append({"": name, "-": rf"{name}\ *"}.get(padding[:1], rf"\ *{name}"))
-    return re.compile("".join(parts) + ")?" * optional + _MESSAGE)
+    return re.compile("".join(parts) + ")?" * optional + MESSAGE)
 
 
 def guess(lines: t.Sequence[str]) -> t.Pattern[str] | None:
@@ -146,4 +152,8 @@ def fields(found: t.Match[str]) -> dict[str, str]:
             seen = look.search(before)
             if seen:
                 known.update({name[0]: value for name, value in seen.groupdict().items() if value})
+                before = look.sub(" ", before, count=1)  # what is told is not to be taken for something else
+        process = None if "p" in known or "c" in known else _BARE_PROCESS.search(before)
+        if process:
+            known["p"] = process["p"]
     return known

@@ -9,18 +9,21 @@ import typing as t
 
 from ._causes import device
 from ._clues import LIKELY, LONG, LOOK, MAYBE, RATHER_NOT, SURE, Clue, Surroundings, near, shutdown_at
-from ._facts import Flow
+from ._facts import Flow, Outage
 from ._rules_of_lines import SILENT
 
 _HELLO, _HELLO_TLS = 120, 1200
 #: A packet of this size is what a path with a small MTU drops.
 _LARGE = 1000
+#: An outage is more than a lost packet: what was sent and what was sent again after the timeout are both gone. And it
+#: takes longer than any sender may wait before it sends one packet again (RFC 6298, 2.4: a second).
+_LOST, _LOST_FOR = 2, 1.0
 
 
 def of_flow(flow: Flow, surroundings: Surroundings) -> t.Iterator[Clue]:
     where = f"{flow.file} ({flow.side})"
-    if not (flow.syn or flow.data_client or flow.data_server) and flow.ended - flow.began < LOOK:
-        return  # what was left of a connection that had ended
+    if _is_rest(flow):
+        return
     if _only_looked(flow):
         yield from _of_look(flow, where)
         return
@@ -36,8 +39,55 @@ def of_flow(flow: Flow, surroundings: Surroundings) -> t.Iterator[Clue]:
         yield from _of_fin(flow, where, surroundings)
     elif flow.closed_how == "rst":
         yield from _of_rst(flow, where)
+    elif _is_sound(flow):
+        yield Clue("healthy", LIKELY, f"{where}: open when the capture ended, and both ends were heard until then")
     if flow.closed_how != "fin":
         yield from _of_silence(flow, where)
+    if flow.outlived.lost >= _LOST and flow.outlived.seconds >= _LOST_FOR and _ended_well(flow):
+        yield Clue("survived_outage", SURE, f"{where}: {_outlived(flow.outlived)}")
+
+
+def _is_rest(flow: Flow) -> bool:
+    """Whether it is what was left of a connection that had ended, and not the end of an idle one.
+
+    That one was silent since the capture began, and then the client closed, or somebody was asked and refused.
+    """
+    if flow.syn or flow.data_client or flow.data_server or flow.ended - flow.began >= LOOK:
+        return False
+    closed = flow.closed_how == "fin" and flow.closed_by == "client"
+    return flow.silence.seconds < LONG or not (closed or flow.rst_after in ("ack", "probe"))
+
+
+def _is_sound(flow: Flow) -> bool:
+    """Whether the flow was open when the capture ended, and worked.
+
+    What nobody uses looks the same whether it works or not, and a capture ends with its last packet, not when it was
+    stopped: so it must have been in use for some time, or probed, and answered as often.
+    """
+    if flow.unheard is None or _in_vain(flow):
+        return False
+    quiet = flow.silence
+    probes = max(quiet.probes_by_client, quiet.probes_by_server)
+    if probes and quiet.probes_answered >= probes:
+        return flow.unheard < LONG + quiet.seconds / probes
+    return flow.in_use >= LONG and flow.unheard < LONG
+
+
+def _ended_well(flow: Flow) -> bool:
+    return flow.terminate or (flow.closed_how == "none" and not _in_vain(flow))
+
+
+def _in_vain(flow: Flow) -> bool:
+    """Whether an end tried something again when the flow, or the capture, ended."""
+    return bool(flow.retransmitting or flow.unanswered_probes_by or flow.zero_window_by)
+
+
+def _outlived(outage: Outage) -> str:
+    what = "keepalive probes" if outage.probes else "packets"
+    return (
+        f"{outage.lost} {what} of the {outage.by} in a row were not answered for {outage.seconds:.1f} s, then one was,"
+        " and the connection went on"
+    )
 
 
 def _of_attempt(flow: Flow, where: str) -> t.Iterator[Clue]:
@@ -61,9 +111,14 @@ def _of_attempt(flow: Flow, where: str) -> t.Iterator[Clue]:
 def _only_looked(flow: Flow) -> bool:
     if not flow.syn or flow.closed_by != "client" or flow.terminate:
         return False
-    hello = flow.first_client_bytes in ("postgresql", "tls_request") and flow.data_server > 0
+    hello = flow.first_client_bytes in ("postgresql", "tls_request", None) and flow.data_server > 0
+    return not flow.data_client or (hello and _is_short(flow))
+
+
+def _is_short(flow: Flow) -> bool:
+    """Whether the client said no more than hello, and that was all."""
     short = flow.data_client <= (_HELLO_TLS if flow.tls else _HELLO)
-    return not flow.data_client or (hello and short and (flow.closed_at or flow.ended) - flow.began <= LOOK)
+    return short and (flow.closed_at or flow.ended) - flow.began <= LOOK
 
 
 def _of_look(flow: Flow, where: str) -> t.Iterator[Clue]:
@@ -71,8 +126,9 @@ def _of_look(flow: Flow, where: str) -> t.Iterator[Clue]:
         yield Clue("health_check", SURE, f"{where}: opened and closed by the client without a byte")
     else:
         text = f"{where}: the client said hello, and closed at once"
-        yield Clue("health_check", 0.6 if flow.tls else LIKELY, text)  # TLS hides whether it was more than a hello
-        yield Clue("client_exited", MAYBE if flow.tls else RATHER_NOT, text)
+        hidden = flow.tls or flow.first_client_bytes is None  # whether it was more than a hello
+        yield Clue("health_check", 0.6 if hidden else LIKELY, text)
+        yield Clue("client_exited", MAYBE if hidden else RATHER_NOT, text)
         yield Clue("too_many_clients", 0.35, text)
 
 
@@ -89,6 +145,7 @@ MESSAGES = {
     "25P04": "transaction_timeout",
     "57P02": "server_crash",
     "53300": "too_many_clients",
+    "57014": "authentication_timeout",  # that it is FATAL tells it from statement_timeout
 }
 
 
@@ -138,6 +195,10 @@ _CLOSED_BY_SERVER = (
 )
 
 
+#: What refuses a login at once; the word that says which was not captured.
+_REFUSED = (("too_many_clients", 0.3), ("health_check", 0.25), ("server_shutdown", 0.15), ("server_crash", 0.15))
+
+
 def _of_fin(flow: Flow, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
     if flow.terminate:
         weight = SURE if flow.terminate_certain else 0.9
@@ -159,16 +220,22 @@ def _of_fin(flow: Flow, where: str, surroundings: Surroundings) -> t.Iterator[Cl
             yield Clue("client_exited", 0.9, f"{where}: the client's FIN came without a goodbye")
             if flow.last_data_by == "client" and flow.silence.seconds >= LONG:
                 yield Clue("server_hung", 0.4, f"{where}: it had waited {flow.silence.seconds:.1f} s for an answer")
+    elif flow.asked:
+        text = f"{where}: the server asked who the client is, and closed after {flow.silence.seconds:.1f} s"
+        yield Clue("authentication_timeout", 0.9, text)
     elif not flow.server_message:
         text = f"{where}: the server's side closed first"
-        for cause in _CLOSED_BY_SERVER:
-            yield Clue(cause, 0.28, text)
+        refused = flow.kept is not None and flow.syn and _is_short(flow) and flow.data_server > 0
+        for cause, weight in _REFUSED if refused else ((cause, 0.28) for cause in _CLOSED_BY_SERVER):
+            yield Clue(cause, weight, text)
 
 
 def is_unanswered_login(flow: Flow) -> bool:
     """Whether the client sent its start-up packet and waited for an answer that never came."""
     return (
-        flow.first_client_bytes in ("postgresql", "tls_request", "gss_request")
+        flow.first_client_bytes in ("postgresql", "tls_request", "gss_request", None)
+        and flow.syn
+        and flow.data_client > 0
         and not flow.data_server
         and flow.closed_by == "client"
         and flow.ended - flow.began >= 1.0
@@ -184,7 +251,7 @@ def _waited_in_vain(flow: Flow, surroundings: Surroundings) -> bool:
 
 def _of_rst(flow: Flow, where: str) -> t.Iterator[Clue]:
     # over TLS the server may be gone before the second word of the goodbye, and answers it so
-    if flow.terminate and (flow.closed_by == "client" or flow.silence.seconds < LOOK):
+    if flow.terminate and (flow.closed_by == "client" or flow.rst_known or flow.silence.seconds < LOOK):
         yield Clue("normal_close", 0.9, f"{where}: the client said goodbye, and something stayed unread at the end")
         return
     quiet = flow.silence.seconds
@@ -205,7 +272,7 @@ def _of_rst(flow: Flow, where: str) -> t.Iterator[Clue]:
 def _of_client_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
     if flow.unanswered_probes_by == "client" or flow.retransmitting == "client":
         return  # the end of a silence, see there
-    if flow.rst_after == "probe":
+    if flow.rst_after == "probe" or _was_idle(flow):
         text = f"{after}, in answer to a keepalive probe"
         yield Clue("client_rebooted", 0.7, text)
         yield Clue("middlebox_reset", 0.3, text)
@@ -222,13 +289,19 @@ def _of_client_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
             yield Clue("proxy_lost_client", 0.3, after)
 
 
+def _was_idle(flow: Flow) -> bool:
+    """Whether what was refused is the first that the capture has of the flow: nothing tells a probe then but that."""
+    return flow.rst_after == "ack" and not (flow.rst_known or flow.syn or flow.data_client or flow.data_server)
+
+
 def _of_server_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
     if flow.unanswered_probes_by == "server" or flow.retransmitting == "server":
         return  # the end of a silence, see there
     if flow.zero_window_by == "client":
         return
-    if flow.rst_after in ("data", "probe"):
-        text = f"{after}, in answer to the client's {flow.rst_after}: the server's host did not know the connection"
+    if flow.rst_after in ("data", "probe") or _was_idle(flow):
+        what = "data" if flow.rst_after == "data" else "probe"
+        text = f"{after}, in answer to the client's {what}: the server's host did not know the connection"
         yield Clue("server_reset", 0.7, text)
         if flow.side == "client":
             yield Clue("middlebox_reset", 0.3, text)
@@ -242,10 +315,13 @@ def _of_server_rst(flow: Flow, after: str) -> t.Iterator[Clue]:
 
 
 def _of_silence(flow: Flow, where: str) -> t.Iterator[Clue]:
+    if flow.truncated and _may_pass(flow):
+        return
     if flow.zero_window_by == "client":
         text = f"{where}: the client had closed its window for {flow.zero_window_seconds:.1f} s"
         answered = flow.silence.probes_answered or not flow.unanswered_probes
-        yield Clue("slow_reader_cut", 0.9 if answered else 0.5, text)
+        # A capture that ends so may have been stopped too soon; but a server that gives up in silence leaves no more.
+        yield Clue("slow_reader_cut", 0.9 if answered and not flow.truncated else MAYBE, text)
         if not answered:
             yield Clue("client_vanished", 0.6, f"{text}, and answered no probe at the end")
         return
@@ -261,6 +337,13 @@ def _of_silence(flow: Flow, where: str) -> t.Iterator[Clue]:
         text = f"{where}: {flow.unanswered_probes} keepalive probes of the client were not answered"
         yield Clue("server_vanished", 0.6, text)
         yield Clue("middlebox_forgot_flow", 0.35, text)
+
+
+def _may_pass(flow: Flow) -> bool:
+    """Whether what was tried when the capture ended is what every busy connection has now and then."""
+    if flow.zero_window_by:
+        return flow.zero_window_seconds < LONG
+    return max(flow.retransmissions, flow.unanswered_probes) < _LOST
 
 
 def _unacknowledged(flow: Flow, where: str, by: str) -> t.Iterator[Clue]:

@@ -57,7 +57,6 @@ LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
         ("server_crash", 0.3, "the server was started anew"),
     ),
     "shutdown_request": (("server_shutdown", SURE, "the server says so"),),
-    "crash_of_another": (("server_crash", SURE, "the server ended all sessions because one of its processes crashed"),),
     "authentication_timeout": (("authentication_timeout", SURE, "the server says so"),),
     "too_many_clients": (("too_many_clients", SURE, "the server says so"),),
     "not_postgresql": (("not_postgresql", SURE, "what came is no start of PostgreSQL's protocol"),),
@@ -73,10 +72,20 @@ LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
     "proxy_client_lost": (("client_exited", 0.6, "the proxy says so"), ("proxy_lost_client", 0.3, "the proxy says so")),
     "proxy_server_lost": (("server_reset", 0.3, "the proxy found it closed"),),
     "walreceiver_timeout": (("server_vanished", 0.7, "the primary did not answer within wal_receiver_timeout"),),
+    "counted_abandoned": (
+        ("client_exited", 0.6, "a client that exits while it is idle leaves no line in the log without TLS"),
+        ("client_vanished", RATHER_NOT, "those that timed out are counted so, too"),
+        ("pooler_closed", RATHER_NOT, "to the server a pooler is a client"),
+        ("proxy_idle_timeout", RATHER_NOT, "to the server a proxy is a client"),
+    ),
+    "counted_killed": (
+        ("backend_terminated", MAYBE, "somebody ended it"),
+        ("server_shutdown", 0.3, "a shutdown counts so, too"),
+    ),
     "tls_error": (("client_exited", RATHER_NOT, "TLS ended in disorder"),),
 }
 #: Kinds whose cause the server's other lines tell.
-_BY_SERVER = ("admin_command", "starting_up")
+_BY_SERVER = ("admin_command", "crash_of_another", "starting_up")
 
 
 def of_lines(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
@@ -127,13 +136,18 @@ def _of_reset(loss: Loss, kinds: set[str], where: str) -> t.Iterator[Clue]:
 
 
 def _ended_by_server(event: LogEvent, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
-    """A fast shutdown says the same to a session as pg_terminate_backend; the server's own lines tell."""
+    """A fast shutdown says the same to a session as pg_terminate_backend, an immediate one as a crash; the server's
+    own lines tell.
+    """
     crash = near(event.time, surroundings, "server_process_died", "recovered")
+    died = near(event.time, surroundings, "server_process_died")
     shutdown = shutdown_at(event.time, surroundings)
-    if crash and event.kind == "starting_up":
+    if (crash and event.kind == "starting_up") or (died and event.kind == "crash_of_another"):
         yield Clue("server_crash", 0.9, f"{where}; {crash}")
     elif shutdown:
         yield Clue("server_shutdown", SURE, f"{where}; {shutdown}")
+    elif event.kind == "crash_of_another":
+        yield Clue("server_crash", SURE, f"{where} (the server ended all sessions because a process of it crashed)")
     elif event.kind == "admin_command":
         yield Clue("backend_terminated", 0.9, f"{where} (and no shutdown was asked for at that time)")
         yield Clue("server_shutdown", 0.1, where)

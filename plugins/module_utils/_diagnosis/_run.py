@@ -9,13 +9,13 @@ import bisect
 import time
 import typing as t
 
-from .. import _duration, _kernel, _login, _serverlog
+from .. import _duration, _kernel, _login, _poolerlog, _serverlog
 from .._database import Database
-from .._errors import Failure
-from . import _flows, _judge, _live, _packets, _scan, _times
+from . import _captures, _flows, _judge, _live, _scan, _statistics, _strain, _times
 from ._clues import Surroundings
-from ._facts import Loss
+from ._facts import LogEvent, Loss
 from ._legs import legs
+from ._rules import cannot_be_seen
 from ._rules_of_flows import is_unanswered_login
 from ._story import Stories
 
@@ -38,14 +38,27 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
     port = options["server_port"] or login.port
     files, prefix = list(options["log_files"]), options["log_prefix"]
     problems: list[str] = []
-    rates = _given_rates(options["statistics"])
+    given = _statistics.samples(options["statistics"])
+    rates = _live.rates(*given) if given else None
+    looks = _strain.looks(options["client_hosts"])
     live: Row = {"server": None, "suspects": [], "standbys": [], "look": None}
     wanted = options["live"]
     if wanted is None:
         wanted = bool(login.host or login.unix_socket) or not (
             files or options["captures"] or options["pooler_logs"] or rates
         )
-    if wanted:
+    poolers = list(options["pooler_logs"])
+    by_default = options["live"] is None and not (login.host or login.unix_socket)
+    if wanted and options["find_pooler_logs"] and not poolers:
+        places = _poolerlog.logs()
+        poolers = [*places.files, *(f"{_JOURNAL}{unit}" for unit in places.units)]
+        problems += places.problems
+    if wanted and by_default and not _live.has_server(login.port):
+        before = _live.look(None)
+        time.sleep(watch)
+        live["look"] = _live.look(None)
+        rates = rates or _live.rates(before, live["look"])
+    elif wanted:
         database = _login.connect(login)
         try:
             live, found_prefix = _look_at(database, port, watch, problems, files, over_tcp=bool(login.host))
@@ -60,42 +73,43 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
         for event in events:
             stories.event(event)
         problems += unread
-    for capture in options["captures"]:
-        path, side = capture["path"], capture["side"]
-        for flow in _flows.flows(_packets.packets(path, problems), path, side, port):
+    for name, side, packets in _captures.streams(options["captures"], problems):
+        for flow in _flows.flows(packets, name, side, port):
             stories.flow(flow)
-    events, unread = _scan.poolers(options["pooler_logs"])
-    for event in events:
-        stories.between(event)
-    problems += unread
+    for events, unread in _logs_between(poolers, since, until):
+        for event in events:
+            stories.between(event)
+        problems += unread
     sides = frozenset(capture["side"] for capture in options["captures"])
-    sources = {"logs": [*files, *options["pooler_logs"]], "captures": options["captures"]}
-    return {**_result(stories, live, rates, problems, sides), "sources": sources}
+    sources = {"logs": [*files, *poolers], "captures": options["captures"]}
+    losses = stories.losses()
+    if given and rates and not sides:  # a capture has them all
+        losses += _statistics.unexplained(rates, given[0]["at"], given[1]["at"], losses)
+    verdicts = judged(losses, stories.world, sides, looks)
+    unseen = cannot_be_seen(bool(files), bool(sides), bool(live["server"]))
+    sockets = _live.sockets(port) if wanted else []
+    found = _result(verdicts, stories, live, rates, problems)
+    return {**found, "missing_evidence": unseen, "sources": sources, "sockets": sockets}
 
 
 def _logs(
     names: list[str], prefix: str | None, since: float | None, until: float | None
 ) -> t.Iterator[tuple[_scan.Events, list[str]]]:
-    yield _scan.scan([name for name in names if not name.startswith(_JOURNAL)], prefix, until=until)
+    yield _scan.scan([name for name in names if not name.startswith(_JOURNAL)], prefix, until=until, matters_from=since)
     earlier = None if since is None else since - _BEFORE_SECONDS
     for name in names:
         if name.startswith(_JOURNAL):
             yield _scan.journal(name[len(_JOURNAL) :], earlier, until, prefix)
 
 
-def _given_rates(samples: t.Sequence[Row]) -> Row | None:
-    if not samples:
-        return None
-    try:
-        before, after = ({"kernel": {}, **sample} for sample in samples)
-        return _live.rates(before, after)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise Failure(
-            "bad_statistics",
-            f"statistics: {len(samples)} samples",
-            "a rate needs two samples, each with at, databases and kernel",
-            "Give two looks as this module returns them in look.",
-        ) from None
+def _logs_between(
+    names: list[str], since: float | None, until: float | None
+) -> t.Iterator[tuple[_scan.Events, list[str]]]:
+    yield _scan.poolers([name for name in names if not name.startswith(_JOURNAL)])
+    earlier = None if since is None else since - _BEFORE_SECONDS
+    for name in names:
+        if name.startswith(_JOURNAL):
+            yield _scan.journal_of_pooler(name[len(_JOURNAL) :], earlier, until)
 
 
 def _look_at(
@@ -125,8 +139,7 @@ def _look_at(
     return live, snapshot["settings"][0]["reset_val"]
 
 
-def _result(stories: Stories, live: Row, rates: Row | None, problems: list[str], sides: frozenset[str]) -> Row:
-    verdicts = judged(stories, sides)
+def _result(verdicts: list[_judge.Verdict], stories: Stories, live: Row, rates: Row | None, problems: list[str]) -> Row:
     harmful = [verdict for verdict in verdicts if not _judge.CAUSES[verdict.cause].harmless]
     return {
         "changed": False,
@@ -145,12 +158,27 @@ def _result(stories: Stories, live: Row, rates: Row | None, problems: list[str],
     }
 
 
-def judged(stories: Stories, sides: frozenset[str]) -> list[_judge.Verdict]:
-    """The verdicts on all losses, each seen among the others."""
-    losses = stories.losses()
+def judged(
+    losses: list[Loss], world: t.Sequence[LogEvent], sides: frozenset[str], looks: t.Sequence[_strain.Look] = ()
+) -> list[_judge.Verdict]:
+    """The verdicts on all losses, each seen among the others and the server's own events."""
     hung = [(flow.began, flow.ended) for loss in losses for flow in loss.flows if is_unanswered_login(flow)]
-    surroundings = Surroundings(stories.world, sides, _company(losses), hung, legs(losses))
+
+    def strain(loss: Loss) -> list[str] | None:
+        addresses = {loss.address or "", *(flow.client[0] for flow in loss.flows)}
+        return _strain.meanwhile(looks, addresses, loss.time)
+
+    surroundings = Surroundings(world, sides, _company(losses), hung, legs(losses), strain, _heard(losses))
     return [verdict for loss in losses if (verdict := _judge.judge(loss, surroundings))]
+
+
+def _heard(losses: list[Loss]) -> t.Callable[[str, str], float]:
+    """The last time that a capture has a packet from an address."""
+    last: dict[tuple[str, str], float] = {}
+    for flow in (flow for loss in losses for flow in loss.flows):
+        for address, moment in ((flow.client[0], flow.last_from_client), (flow.server[0], flow.last_from_server)):
+            last[flow.file, address] = max(last.get((flow.file, address), 0.0), moment or 0.0)
+    return lambda file, address: last.get((file, address), 0.0)
 
 
 def _company(losses: list[Loss]) -> t.Callable[[Loss], tuple[int, int]]:

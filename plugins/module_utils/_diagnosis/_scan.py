@@ -5,45 +5,31 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import datetime
 import glob
-import gzip
-import lzma
+import io
 import os
 import re
-import shutil
-import stat
-import subprocess
 import time
 import typing as t
-import zlib
 
-from . import _between
+from . import _between, _entry
 from ._clock import Clock, Zone
 from ._facts import LogEvent
-from ._lines import Format, event, recognised
+from ._kernel_lines import recognised
+from ._lines import Format, event
+from ._packed import DAMAGED, Unreadable, opened, output_of
 
 _CHUNK = 1024 * 1024
 _LONGEST_LINE = 4 * _CHUNK  # what is beyond is dropped: a statement of a gigabyte is one line
 _UNRECOGNISED = 16 * _CHUNK  # how far a file is read that has no line of a server's log
-_DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
-_ZSTD = b"\x28\xb5\x2f\xfd"
-_OPENERS: tuple[tuple[bytes, t.Callable[[t.Any], t.Any]], ...] = (
-    (b"\x1f\x8b", gzip.open),
-    (b"BZh", bz2.open),
-    (b"\xfd7zXZ\x00", lzma.open),
-)
+_LONG = 86400.0  # between a file's last change, by a clock of wherever it was, and a time of interest
 #: A server that logs in several formats writes the same into files that only their suffix tells apart.
 _TWINS = ("json", "csv", "log")
 _TWIN = re.compile(r"\.(json|csv|log)(?=(?:\.[^/.]+)*$)")
 
 Events = t.Iterator[LogEvent]
-
-
-class _Unreadable(Exception):
-    """A file that cannot be read; the message says why."""
 
 
 def scan(
@@ -52,23 +38,53 @@ def scan(
     since: float | None = None,
     until: float | None = None,
     timezone: str | None = None,
+    matters_from: float | None = None,
 ) -> tuple[Events, list[str]]:
     """The events of logs, file after file in order of their first times, and what could not be read.
 
     *paths* are files, directories and patterns; *prefix* the log_line_prefix, guessed for files that it does not fit;
-    *timezone* the server's log_timezone, for abbreviations that several zones share. The list of problems, a line
-    each, is complete when the iterator is exhausted.
+    *timezone* the server's log_timezone, for abbreviations that several zones share. What is long before
+    *matters_from* is left out where that is easy. The list of problems, a line each, is complete when the iterator is
+    exhausted.
     """
     problems: list[str] = []
-    clock = Clock(_zone(timezone, problems))
+    clock = Clock(_zone(timezone, problems), time.time())
 
     def events() -> Events:
-        for path in _in_order(_expanded(paths, problems), prefix, clock):
+        found = _expanded(paths, problems)
+        names = [path for path in found if matters_from is None or not _is_over(path, matters_from)]
+        for path in _in_order(names, prefix, clock):
             # pylint: disable-next=contextmanager-generator-missing-cleanup  # an ExitStack cleans up
-            with _noted(path, problems), _opened(path) as stream:
-                yield from _events(stream, path, prefix, clock, problems)
+            with _noted(path, problems), opened(path) as stream:
+                line = 1 if matters_from is None else _enter(stream, matters_from, prefix, clock)
+                yield from _events(stream, path, prefix, clock, problems, line)
 
     return _within(events(), since, until), problems
+
+
+def _is_over(path: str, since: float) -> bool:
+    """Whether nothing was written to a file any more for long before *since*."""
+    try:
+        return os.stat(path).st_mtime < since - _LONG
+    except OSError:
+        return False  # to be complained of
+
+
+def _enter(stream: t.Any, since: float, prefix: str | None, clock: Clock) -> int:
+    """Leave out what is long before *since*; the number of the line where to begin."""
+    if not isinstance(stream, io.BufferedReader) or not stream.seekable():
+        return 1  # compressed
+    form = recognised(stream.read(_CHUNK).decode("utf-8", "replace").splitlines(), prefix, clock)
+    if form is None:
+        stream.seek(0)
+        return 1
+    read = form.read
+
+    def time_of(line: bytes) -> float | None:
+        record = read(line.decode("utf-8", "replace"))
+        return record.time if record else None
+
+    return _entry.enter(stream, since, time_of)
 
 
 def journal(
@@ -77,23 +93,31 @@ def journal(
     """The same of the systemd journal's messages of a *unit*."""
     problems: list[str] = []
     name = f"journal of {unit}"
-    command = [
-        "journalctl",
-        "-o",
-        "json",
-        "--all",
-        "--no-pager",
-        "--output-fields=MESSAGE,SYSLOG_PID",
-        f"--unit={unit}",
-    ]
-    command += [f"--since=@{since:.0f}"] if since is not None else []
-    command += [f"--until=@{until + 1:.0f}"] if until is not None else []
+    command = _journalctl(unit, since, until, "json", "--all", "--output-fields=MESSAGE,SYSLOG_PID")
 
     def events() -> Events:
-        with _noted(name, problems), _output_of(command) as stream:
+        with _noted(name, problems), output_of(command) as stream:
             yield from _events(stream, name, prefix, Clock(_zone(None, problems)), problems)
 
     return _within(events(), since, until), problems
+
+
+def journal_of_pooler(unit: str, since: float | None = None, until: float | None = None) -> tuple[Events, list[str]]:
+    """The same of a pooler's or proxy's messages there, which have their own times."""
+    problems: list[str] = []
+    name = f"journal of {unit}"
+
+    def events() -> Events:
+        with _noted(name, problems), output_of(_journalctl(unit, since, until, "cat")) as stream:
+            yield from _events_between(stream, name, problems)
+
+    return events(), problems
+
+
+def _journalctl(unit: str, since: float | None, until: float | None, form: str, *options: str) -> list[str]:
+    command = ["journalctl", "--no-pager", "-o", form, *options, f"--unit={unit}"]
+    command += [f"--since=@{since:.0f}"] if since is not None else []
+    return command + ([f"--until=@{until + 1:.0f}"] if until is not None else [])
 
 
 def _within(events: Events, since: float | None, until: float | None) -> Events:
@@ -110,11 +134,15 @@ def poolers(paths: t.Iterable[str]) -> tuple[Events, list[str]]:
     def events() -> Events:
         for path in _expanded(paths, problems):
             # pylint: disable-next=contextmanager-generator-missing-cleanup  # an ExitStack cleans up
-            with _noted(path, problems), _opened(path) as stream:
-                lines = (bytes(line).decode("utf-8", "replace") for line in _whole_lines(stream, path, problems))
-                yield from _between.events(lines, path)
+            with _noted(path, problems), opened(path) as stream:
+                yield from _events_between(stream, path, problems)
 
     return events(), problems
+
+
+def _events_between(stream: t.Any, name: str, problems: list[str]) -> Events:
+    lines = (bytes(line).decode("utf-8", "replace") for line in _whole_lines(stream, name, problems))
+    yield from _between.events(lines, name)
 
 
 def _whole_lines(stream: t.Any, name: str, problems: list[str]) -> t.Iterator[bytes]:
@@ -134,7 +162,7 @@ def _noted(name: str, problems: list[str]) -> t.Iterator[None]:
         problems.append(f"{name}: there is no such file")
     except OSError as error:
         problems.append(f"{name}: cannot be read ({error.strerror or error})")
-    except _Unreadable as error:
+    except Unreadable as error:
         problems.append(f"{name}: {error}")
 
 
@@ -207,50 +235,13 @@ def _in_order(paths: list[str], prefix: str | None, clock: Clock) -> list[str]:
 
 def _first_time(path: str, prefix: str | None, clock: Clock) -> float:
     ignored: list[str] = []
-    with _noted(path, ignored), _opened(path) as stream:
+    with _noted(path, ignored), opened(path) as stream:
         for chunk in _chunks(stream, path, ignored):
             lines = chunk.decode("utf-8", "replace").splitlines()
             found = recognised(lines, prefix, clock)
             records = map(found.read, lines) if found else iter(())
             return next((record.time for record in records if record and record.time is not None), 0.0)
     return 0.0
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> t.Iterator[t.Any]:
-    """What is in a file, also if it is compressed; by what it begins with, since names lie."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise _Unreadable("not a regular file")  # opening a pipe would wait for its writer
-    with contextlib.ExitStack() as stack:
-        raw = stack.enter_context(open(path, "rb"))
-        magic = raw.read(6)
-        raw.seek(0)
-        if not magic:
-            raise _Unreadable("empty")
-        if magic.startswith(_ZSTD):
-            if not shutil.which("zstd"):
-                raise _Unreadable("compressed with zstd, and there is no program zstd here")
-            os.lseek(raw.fileno(), 0, os.SEEK_SET)  # the program knows nothing of the buffer here
-            yield stack.enter_context(_output_of(["zstd", "-dcq"], raw))
-        else:
-            opener = next((opener for start, opener in _OPENERS if magic.startswith(start)), None)
-            yield stack.enter_context(opener(raw)) if opener else raw
-
-
-@contextlib.contextmanager
-def _output_of(command: list[str], stdin: t.Any = subprocess.DEVNULL) -> t.Iterator[t.Any]:
-    # pylint: disable-next=ansible-bad-function  # run_command waits for the end
-    with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        complete = False
-        try:
-            yield process.stdout
-            complete = True
-        finally:
-            if not complete:
-                process.kill()
-        complaint = t.cast(t.IO[bytes], process.stderr).read().decode("utf-8", "replace").strip()
-        if process.wait():
-            raise _Unreadable(f"{command[0]} failed: {' '.join(complaint.split())[:200]}")
 
 
 # ---- what is in them
@@ -261,7 +252,7 @@ def _chunks(stream: t.Any, name: str, problems: list[str]) -> t.Iterator[bytes]:
     while True:
         try:
             chunk = stream.read1(_CHUNK)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             problems.append(f"{name}: damaged or cut off after {size} bytes of text ({error})")
             return
         if not chunk:
@@ -270,9 +261,10 @@ def _chunks(stream: t.Any, name: str, problems: list[str]) -> t.Iterator[bytes]:
         yield chunk
 
 
-def _events(stream: t.Any, name: str, prefix: str | None, clock: Clock, problems: list[str]) -> Events:
+def _events(stream: t.Any, name: str, prefix: str | None, clock: Clock, problems: list[str], line: int = 1) -> Events:
+    """The events of what is left of a stream, whose next line has that number."""
     form: Format | None = None
-    rest, line, size, timeless, binary = b"", 1, 0, False, False
+    rest, size, timeless, binary = b"", 0, False, False
     for chunk in _chunks(stream, name, problems):
         size += len(chunk)
         data = rest + chunk
@@ -299,16 +291,22 @@ def _events_of(form: Format | None, data: bytes, end: int, name: str, line: int)
     """The events of the whole lines that *data* has up to *end*; *line* is the number of the first."""
     if form is None:
         return
-    counted = done = 0
-    for found in form.interesting.finditer(data, 0, end):
-        if found.start() < done:
-            continue  # another match on a line that was read
-        begin = data.rfind(b"\n", 0, found.start()) + 1
-        done = data.find(b"\n", begin, end) + 1 or end
-        record = form.read(data[begin:done].decode("utf-8", "replace").rstrip("\r\n"))
-        if record:
-            line += data.count(b"\n", counted, begin)
-            counted = begin
-            one = event(record, name, line)
-            if one:
-                yield one
+    glance, search = form.glance, form.interesting.search
+    at = 0  # where a line begins whose number is *line*
+    while at < end:
+        one = glance(data, at, end, name, line) if glance else None
+        if one is None:
+            found = search(data, at, end)
+            if found is None:
+                return
+            begin = data.rfind(b"\n", at, found.start()) + 1 or at
+            line += data.count(b"\n", at, begin)
+            one = (begin > at and glance and glance(data, begin, end, name, line)) or None
+            at = begin
+        done = data.find(b"\n", at, end) + 1 or end
+        if one is None:
+            record = form.read(data[at:done].decode("utf-8", "replace").rstrip("\r\n"))
+            one = event(record, name, line) if record else None
+        if one:
+            yield one
+        at, line = done, line + 1

@@ -15,7 +15,15 @@ import typing as t
 from ._facts import Flow, LogEvent, Loss
 
 #: Kinds that concern the server as a whole.
-GLOBAL = ("server_process_died", "shutdown_request", "shut_down", "started", "recovered", "configuration_reloaded")
+GLOBAL = (
+    "server_process_died",
+    "shutdown_request",
+    "shut_down",
+    "started",
+    "recovered",
+    "configuration_reloaded",
+    "killed_for_memory",
+)
 #: Of these, what no session outlives.
 _ENDS_ALL = ("server_process_died", "started", "recovered")
 #: Kinds that open a session, close it, or only accompany it.
@@ -27,6 +35,9 @@ _OPENING = "connection_received"
 _APART = 5.0
 #: A session's last words come together; what comes so much later is of another with the same process number.
 _LAST_WORDS = 60.0
+#: A session says these at once after it could not receive, or send.
+_FOLLOWS = ("connection_lost", "eof_in_transaction", "protocol_lost")
+_AT_ONCE, _NEXT = 0.1, 3
 #: So many events of one session are kept, so many open sessions, and so many connections of which nothing came.
 _MOST_EVENTS = 20
 _MOST_OPEN = 20_000
@@ -71,7 +82,7 @@ class Stories:
         key = event.session or event.pid or (event.port and (event.address, event.port))
         if not key:
             if event.kind not in _QUIET:
-                self._lost.append([event])  # a prefix that does not say whose line it is
+                self._of_nobody(event)
             return
         if event.kind == _OPENING or _is_of_another(event, self._open.get(key)):
             self._finish(key)
@@ -88,23 +99,41 @@ class Stories:
         elif len(self._open) > _MOST_OPEN:
             self._finish(next(iter(self._open)))
 
+    def _of_nobody(self, event: LogEvent) -> None:
+        """A prefix does not say whose line it is; what always comes with another line belongs to the one before."""
+        before = self._lost[-1] if self._lost else []
+        if (
+            event.kind in _FOLLOWS
+            and before
+            and before[-1].kind.startswith(("receive_", "send_"))
+            and not (before[-1].pid or before[-1].session)
+            and abs((event.time or 0.0) - (before[-1].time or 0.0)) <= _AT_ONCE
+            and (event.time is not None or event.line - before[-1].line <= _NEXT)
+        ):
+            before.append(event)
+        else:
+            self._lost.append([event])
+
     def _counts(self, time: float | None) -> bool:
         return time is None or self._since <= time <= self._until
 
     def _end_all(self, event: LogEvent) -> None:
         """The server ended every session; from version 14 on none of them logs a word then."""
         open_sessions = [events for events in self._open.values() if any(one.kind == "authenticated" for one in events)]
-        if self._tells_ends or (event.kind != "started" and len(open_sessions) <= _FEW):
+        all_known = self._tells_logins and self._tells_ends
+        if all_known or (event.kind != "started" and len(open_sessions) <= _FEW):
             for events in open_sessions:
                 if not any(one.kind in GLOBAL for one in events):
                     events.append(event)
         else:
             open_sessions = []
-        if not (self._down or open_sessions) and _is_crash(event, self._tells_ends):
+        is_crash = _is_crash(event, all_known)
+        if is_crash and not (self._down or open_sessions):
             died = int(event.number) if event.number else None
             self._lost.append([event._replace(pid=died)])  # nothing else says that it happened
-        self._down = event.kind != "started"
-        if not self._down:
+        if is_crash or open_sessions or event.kind != "recovered":  # one such line tells little, the next may tell more
+            self._down = event.kind != "started"
+        if event.kind == "started":
             for key, events in list(self._open.items()):
                 if events[-1].kind == _OPENING and not self._is_abandoned(events):
                     del self._open[key]  # it was logging in

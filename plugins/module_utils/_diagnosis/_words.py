@@ -19,6 +19,8 @@ _HTTP = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELET
 # TLS records begin with what they are: handshake, alert, data.
 _CLIENT_HELLO, _ALERT, _ENCRYPTED = b"\x16\3", b"\x15", b"\x17\3\3"
 _TERMINATE = b"X\0\0\0\4"
+# AuthenticationRequest, of the kinds that want an answer: password, MD5, GSS, SSPI, SASL, and what continues them.
+_ASKS = re.compile(rb"R\0...\0\0\0[\3\5\7\x08\x09\x0a\x0b]", re.DOTALL)
 # What a goodbye under TLS measures (TLS 1.3, 1.2 with GCM, 1.2 with ChaCha20): the message X, close_notify, or both.
 _TLS_ALERT = frozenset((24, 31, 23))
 _TLS_GOODBYE = frozenset((27, 34, 26, 24, 31, 23, 51, 65, 49))
@@ -38,6 +40,7 @@ class Words:
         self.goodbye = False  # the client has sent a message X
         self.certain = False  # that was read
         self.verdict: str | None = None  # of the server's last ErrorResponse
+        self.asked = False  # the server's last word asks who the client is
         self._segments = 0  # of the client
         self._first = self._head = b""  # the begin of its first and of its last segment, as far as it was captured
         self._tail: bytes | None = None  # the end of the last, if it was captured
@@ -58,6 +61,7 @@ class Words:
 
     def server(self, payload: bytes, size: int) -> None:
         self._answer += size
+        self.asked = not self.tls and _ASKS.match(payload) is not None
         if not self.tls and b"\0C" in payload:
             found = _VERDICT.findall(payload)
             if found:
