@@ -31,8 +31,12 @@ import psycopg2
 
 HERE = Path(__file__).resolve().parent
 FLOORS = ("ping", "one_task", "two_tasks")
-OURS = ("harden",)
-PEERS = ("postgresql_set", "postgresql_alter_system")
+OURS = ("harden", "audit")
+#: What each of ours is compared with: the generic modules that give the same.
+PEERS_OF = {"harden": ("postgresql_set", "postgresql_alter_system"), "audit": ("postgresql_info",)}
+PEERS = tuple(peer for peers in PEERS_OF.values() for peer in peers)
+#: These change nothing, so that there is no first run to tell from the others.
+READING = (*FLOORS, "audit", "postgresql_info")
 #: The generic modules take minutes at 100 hosts: with so many host-runs they have had their rounds.
 PEER_HOST_RUNS = 20
 SYSCTLS = {"tcp_keepalive_time": "7200", "tcp_keepalive_intvl": "75", "tcp_keepalive_probes": "9"}
@@ -106,6 +110,10 @@ class Bench:
             "harden_login_port": "{{ bench_port }}",
             "harden_sysctl_file": "{{ bench_host_dir }}/sysctl.conf",
             "harden_revert_file": "{{ bench_host_dir }}/revert.json",
+            "audit_become": False,
+            "audit_login_host": "{{ bench_login_host }}",
+            "audit_login_port": "{{ bench_port }}",
+            "audit_report_dir": f"{self._args.work}/reports",
         }
         # A directory of its own for each host, as hosts that share no file system have.
         names = {
@@ -138,7 +146,7 @@ class Bench:
         return [f"h{number:04d}" for number in range(hosts)]
 
     def _play(self, column: str, inventory_path: str, *arguments: str, **environment: str) -> Run:
-        playbook = HERE / ("../playbooks/harden.yml" if column in OURS else f"plays/{column}.yml")
+        playbook = HERE / (f"../playbooks/{column}.yml" if column in OURS else f"plays/{column}.yml")
         command = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory_path, playbook, *arguments]
         command += ["--forks", str(self._args.forks)]
         pipelining = {"ANSIBLE_PIPELINING": str(self._args.pipelining == "on")}
@@ -162,8 +170,8 @@ class Bench:
 
 
 def phases(column: str) -> tuple[str, ...]:
-    """Floors change nothing, so that there is no first run to tell from the others."""
-    return ("any",) if column in FLOORS else ("first", "converged")
+    """The runs of a column."""
+    return ("any",) if column in READING else ("first", "converged")
 
 
 def ratio(figures: Figures, one: tuple[str, str], other: tuple[str, str], field: str) -> float | None:
@@ -185,7 +193,7 @@ def table(hosts: int, figures: Figures) -> t.Iterator[str]:
         to_floor, to_peers = [], []
         for field in ("wall", "processor"):
             to_floor.append(ratio(figures, (column, phase), ("one_task", "any"), field))
-            found = [ratio(figures, (peer, phase), (column, phase), field) for peer in PEERS if column in OURS]
+            found = [ratio(figures, (peer, phase), (column, phase), field) for peer in PEERS_OF.get(column, ())]
             to_peers.append(min((one for one in found if one), default=None))
         yield (
             f"| {column} | {phase} | {len(done)} | {spread} | {processor:.2f}"

@@ -34,17 +34,31 @@ STATEMENTS = (
 LOSS = "could not receive data from client: Connection reset by peer"
 
 
-def line(form: str, number: int) -> str:
-    """A busy server's line: one in a thousand tells of a lost connection."""
+CONNECTION = (
+    "connection received: host=10.0.{a}.{b} port={port}",
+    'connection authenticated: identity="app" method=scram-sha-256 (/etc/postgresql/17/main/pg_hba.conf:97)',
+    "connection authorized: user=app database=shop SSL enabled "
+    "(protocol=TLSv1.3, cipher=TLS_AES_256_GCM_SHA384, bits=256)",
+    "disconnection: session time: 0:00:00.{b:03} user=app database=shop host=10.0.{a}.{b} port={port}",
+)
+
+
+def line(form: str, number: int, connections: bool = False) -> str:
+    """A busy server's line: one in a thousand tells of a lost connection, or all of connections that come and go."""
     second, pid = number // 20, random.randrange(1000, 30000)
-    stamp = f"2026-11-22 {second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}.{number % 1000:03} UTC"
     lost = number % 1000 == 0
     message = LOSS if lost else random.choice(STATEMENTS).format(ms=random.random() * 10, n=number)
+    if connections:
+        session = number // 4
+        second, pid, lost = number // 400, 1000 + session % 30_000, False
+        message = CONNECTION[number % 4].format(a=session % 7, b=session % 250, port=20_000 + session % 40_000)
+    stamp = f"2026-11-22 {second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}.{number % 1000:03} UTC"
     state = "08006" if lost else "00000"
     if form == "stderr":
         return f"{stamp} [{pid}] app@shop LOG:  {message}\n"
     message = message.replace("\n\t", "\n")
     if form == "csvlog":
+        message = message.replace('"', '""')
         return (
             f'{stamp},"app","shop",{pid},"10.0.0.1:4711",6921abcd.3039,17,"SELECT",2026-11-22 11:00:00 UTC,3/17,0,LOG,'
             f'{state},"{message}",,,,,,,,,"shop","client backend",,0\n'
@@ -55,8 +69,8 @@ def line(form: str, number: int) -> str:
     return json.dumps(record, separators=(",", ":")) + "\n"
 
 
-def write(path: Path, form: str, size: int) -> None:
-    block = "".join(line(form, number) for number in range(50_000)).encode()
+def write(path: Path, form: str, size: int, connections: bool = False) -> None:
+    block = "".join(line(form, number, connections) for number in range(50_000)).encode()
     with path.open("wb") as log:
         for _turn in range(size // len(block) + 1):
             log.write(block)
@@ -115,6 +129,17 @@ def main() -> None:
             assert events == greps[0][2], (events, greps[0][2])  # they found the same lines
             print(f"| {form} | {megabytes:.0f} |", *(f"{speed:.0f} |" for speed in speeds), end=" ")
             print(f"{walls:.2f} | {processors:.2f} | {events} | {peak} |", flush=True)
+            path.unlink()
+        print("\n| nothing but connections | MB | scan MB/s wall | microseconds an event | events | peak MiB |")
+        print("|---|---|---|---|---|---|")
+        for form in ("stderr", "csvlog", "jsonlog"):
+            path = Path(directory) / form
+            write(path, form, options.megabytes << 18, connections=True)
+            runs = [timed([sys.executable, __file__, "--child", str(path)]) for _turn in range(options.rounds)]
+            megabytes, wall = path.stat().st_size / 1e6, statistics.median(run[0] for run in runs)
+            events, peak = runs[0][2].split()
+            print(f"| {form} | {megabytes:.0f} | {megabytes / wall:.0f} | {wall / int(events) * 1e6:.1f} |", end=" ")
+            print(f"{events} | {peak} |", flush=True)
             path.unlink()
 
 
