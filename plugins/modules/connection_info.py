@@ -22,6 +22,9 @@ options:
       - A login that a running server refuses is always a failure.
     type: bool
     default: false
+  revert_file:
+    description: The O(pgharden.connection.harden#module:revert_file) that the host was hardened with, if it was given.
+    type: path
 extends_documentation_fragment:
   - pgharden.connection.attributes
   - pgharden.connection.attributes.info_module
@@ -113,6 +116,16 @@ server:
       type: list
       elements: dict
       returned: always
+    pending_restart:
+      description: The names of all parameters that wait for a restart, whatever they are about.
+      type: list
+      elements: str
+      returned: always
+    date:
+      description: The server's date, in UTC.
+      type: str
+      returned: always
+      sample: "2026-11-23"
     unreadable:
       description: What the login may not see, and the C(privilege) that would help.
       type: list
@@ -227,6 +240,7 @@ kernel:
         - By name, the C(value) in force and the C(reason) why it could not be set from here, as in
           M(pgharden.connection.tcp_sysctl), V(null) if it could.
         - C(persistent) is the C(value) that a file sets at the next boot, with its C(file) and C(line).
+        - C(overridden) has the lines of the same kind that lose to that one.
       type: dict
       returned: always
     namespace:
@@ -234,19 +248,26 @@ kernel:
       type: str
       returned: always
     of_server:
-      description: Whether it is the server's kernel and namespace. V(null) if no connection over TCP could tell.
+      description:
+        - Whether it is the server's kernel and namespace, by a connection over TCP, or by the process at the other end
+          of a Unix socket. V(null) if neither could tell.
       type: bool
+      returned: always
+    counters:
+      description: What this network namespace has counted since it was made, of C(/proc/net/netstat) and C(snmp).
+      type: dict
       returned: always
   sample:
     sysctls:
-      net.ipv4.tcp_keepalive_time: {value: "7200", reason: null, persistent: null}
+      net.ipv4.tcp_keepalive_time: {value: "7200", reason: null, persistent: null, overridden: []}
     namespace: initial
     of_server: true
+    counters: {TCPAbortOnTimeout: 3, ListenOverflows: 0}
 promises:
   description:
     - The worst case, for each phase of a session and each fault, with what is configured for the whole server.
       C(seconds) is the formula of that name, C(bound) adds the slack of the kernel's timers, V(null) is never.
-    - Where the server is on another host, the kernel's values are those that a session there shows, or Linux's
+    - Where the server is on another host, the kernel's values are those that a session there shows, or its
       defaults.
   returned: success
   type: list
@@ -280,6 +301,96 @@ sessions:
       type: list
       elements: dict
       returned: always
+    notable:
+      description:
+        - Sessions that are worth a look. C(counts) says how many there are for each reason, C(rows) has the worst 50,
+          with C(pid), C(role), C(database), C(application_name), C(client_addr), C(client_port), the C(state) and the
+          C(seconds) in it, the C(reasons), and C(blocked_by), the process ids of those whose locks it waits for.
+        - The reasons are V(silent) and V(not_reading) (the kernel of the server's host has C(evidence) that the client
+          does not answer, or does not read), V(blocked), V(idle_in_transaction) for a minute, V(idle) for an hour.
+        - Of more than 1000 sessions, those are looked at that wait for a lock, then those in a transaction, then those
+          that have been in their state for longest.
+      type: dict
+      returned: always
+      sample:
+        counts: {silent: 1, blocked: 0, idle_in_transaction: 1, not_reading: 0, idle: 0}
+        rows:
+          - pid: 4711
+            role: app
+            database: shop
+            application_name: worker
+            client_addr: 10.0.0.7
+            client_port: 51234
+            state: idle in transaction
+            seconds: 600.0
+            reasons: [silent, idle_in_transaction]
+            blocked_by: []
+            evidence: keepalive probed 2 times and got no answer
+    pooler_roles:
+      description: The roles of sessions that are called after a pooler.
+      type: list
+      elements: str
+      returned: always
+replication:
+  description: What the login may see of replication; V(null) if the server is down.
+  returned: success
+  type: dict
+  contains:
+    standbys:
+      description:
+        - The receivers of WAL, with C(pid), C(application_name), C(client_addr), C(client_port), C(state),
+          C(sync_state), and the kernel's C(evidence) that one does not answer, V(null) if there is none.
+      type: list
+      elements: dict
+      returned: always
+    slots:
+      description:
+        - The slots that stay, with C(slot_name), C(slot_type), C(active), C(wal_status), whether it is C(synced) from
+          the primary (V(null) before PostgreSQL 17), and the C(retained_bytes) of WAL, V(null) where none is kept.
+      type: list
+      elements: dict
+      returned: always
+    receiver:
+      description: The C(status) of the WAL receiver, V(null) if none runs.
+      type: dict
+      returned: always
+    primary_conninfo:
+      description:
+        - Of that connection string whether it goes over a C(unix_socket), and those of its keywords that concern TCP
+          (C(keepalives), C(keepalives_idle), C(keepalives_interval), C(keepalives_count), C(tcp_user_timeout),
+          C(connect_timeout)). Nothing else of it is returned.
+        - V(null) if it is empty, or if the login may not read it.
+      type: dict
+      returned: always
+  sample:
+    standbys: []
+    slots:
+      - slot_name: standby1
+        slot_type: physical
+        active: false
+        wal_status: extended
+        synced: false
+        retained_bytes: 16777216
+    receiver:
+    primary_conninfo:
+hardened:
+  description:
+    - What M(pgharden.connection.harden) has last put in force, C(settings) of the C(server) in base units and of the
+      C(os), since when (C(time)) and by which C(profile).
+    - C(scope) is V(null) for the whole server. Else it has the C(databases) and C(roles) that were set, and what these
+      cannot have (C(unsupported)).
+    - V(null) where it never ran, or where its note may not be read.
+  returned: success
+  type: dict
+patroni:
+  description:
+    - The member of a Patroni cluster that this server is, V(null) where no Patroni of this host runs it.
+    - C(cluster) as M(pgharden.connection.patroni) returns it, its C(timing) (C(ttl), C(loop_wait), C(retry_timeout) in
+      seconds), and of the parameters that connections depend on those in its dynamic configuration (C(parameters)) and
+      in the member's own (C(local), with C(value), C(sourcefile) and C(sourceline)).
+    - C(reason) says why it could not be asked, when the rest is V(null) or empty.
+  returned: success
+  type: dict
 poolers:
   description:
     - Poolers and proxies that give themselves away, each with its C(name) and the C(evidence).
@@ -299,18 +410,24 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _info, _options
+from ansible_collections.pgharden.connection.plugins.module_utils import _hardened, _info, _options, _state
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"require_server": {"type": "bool", "default": False}, **_options.LOGIN},
+        argument_spec={
+            "require_server": {"type": "bool", "default": False},
+            "revert_file": {"type": "path"},
+            **_options.LOGIN,
+        },
         supports_check_mode=True,
     )
+    login = _options.login(module)
+    revert_file = module.params["revert_file"] or _state.path_for(login)
     try:
-        result = _info.collect(_options.login(module), module.params["require_server"])
+        result = {**_info.collect(login, module.params["require_server"]), "hardened": _hardened.read(revert_file)}
     except Failure as failure:
         module.fail_json(**_options.failed(failure))
     else:

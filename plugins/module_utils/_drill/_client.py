@@ -17,7 +17,8 @@ import time
 import typing as t
 
 from .. import _channel, _signals
-from ._child import Job, serve
+from ._child import serve
+from ._connection import Job
 
 Event = t.Dict[str, t.Any]
 
