@@ -99,7 +99,7 @@ def write_scaled_profile(work: Path) -> Path:
         milliseconds = float(duration[2]) * {"s": 1000, "min": 60_000}[duration[3]]
         return f"{duration[1]}{milliseconds / SCALE:.0f}ms"
 
-    text = (ROOT / "profiles" / "web.yml").read_text(encoding="utf-8")
+    text = (ROOT / "plugins" / "plugin_utils" / "profiles" / "web.yml").read_text(encoding="utf-8")
     profile = work / "scaled.yml"
     profile.write_text(re.sub(r"^(\w+: *)([0-9.]+)(s|min)$", faster, text, flags=re.MULTILINE), encoding="utf-8")
     return profile
@@ -108,7 +108,7 @@ def write_scaled_profile(work: Path) -> Path:
 def write_inventory(cluster: Cluster, work: Path) -> Path:
     """One host, with the role's variables for a server that is only reached over its Unix socket."""
     lines = ["demo ansible_connection=local"]
-    for role in ("harden", "revert", "drill"):
+    for role in ("harden", "revert", "drill", "audit"):
         lines.append(
             f"{role}_become=false {role}_login_unix_socket={cluster.socket_dir} {role}_login_port={cluster.port}"
             f" {role}_revert_file={work}/revert.json"

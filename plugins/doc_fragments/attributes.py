@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Use the first one everywhere; a read-only module adds C(.info_module), every module adds C(.actiongroup)."""
+    """Use the first one everywhere, and C(.actiongroup); what only reads adds C(.info_module), or C(.report_module)."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -40,6 +40,23 @@ attributes:
     support: full
     details:
       - It changes nothing in any mode.
+"""
+
+    REPORT_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Writes no file.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    details:
+      - The hosts are not touched, so that it never reports a change; the files get the run of the same variable again.
+  platform:
+    support: full
 """
 
     ACTIONGROUP = r"""

@@ -13,7 +13,8 @@ class ModuleDocFragment:
 options:
   login_host:
     description:
-      - Host to connect to. Without it, and without O(login_unix_socket), the local Unix socket of libpq is used.
+      - Host to connect to. Without it, and without O(login_unix_socket), the local Unix socket of libpq is used, or
+        where there is none, that in C(/run/postgresql) or C(/tmp).
     type: str
   login_port:
     description: Port to connect to.
@@ -60,6 +61,13 @@ options:
       - Further keywords of libpq; they win over those from the other options.
     type: dict
     default: {}
+  connect_retry:
+    description:
+      - For how long a login is tried again that fails for a reason that passes, because the server starts, has no
+        connection free, or cannot be reached. V(off) for one attempt alone.
+      - A wrong password, role or database is never tried twice, and neither is a Unix socket that is not there.
+    type: str
+    default: 10s
 requirements:
   - psycopg2 2.8 or newer on the host that the module runs on
 """

@@ -3,23 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Database: a session, and the SQL statements of hardening, one method each, with results that are plain JSON.
 
-Plain JSON, because the methods are also called from another process (see `_login`).
+Plain JSON, because the methods are also called from another process (see `_other_user`). What one room alone asks for
+has its query there, and goes through `ask`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import socket
+import struct
 import typing as t
 
 try:
-    import psycopg2
     from psycopg2 import sql
 except ImportError:  # `_login.connect` says so
-    HAS_PSYCOPG2 = False
-else:
-    HAS_PSYCOPG2 = True
+    sql = None  # type: ignore[assignment]
 
+from ._cursor import Cursor, psycopg2
 from ._errors import Failure
 
 #: An arbitrary key of our own for pg_advisory_lock: "pgharden" as a number.
@@ -39,8 +41,9 @@ _SERVER = """
         'may_reload', has_function_privilege('pg_catalog.pg_reload_conf()', 'execute'),
         'over_tcp', inet_client_addr() IS NOT NULL,
         'load_time', pg_conf_load_time()::text,
-        'files', (SELECT json_object_agg(name, setting) FROM pg_settings
-            WHERE name IN ('config_file', 'data_directory', 'listen_addresses', 'port', 'allow_alter_system')),
+        'files', f.files,
+        'patroni', CASE WHEN f.by_patroni THEN 'parameters'
+            WHEN EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'Patroni%%') THEN 'session' END,
         'settings', (SELECT json_agg(s) FROM pg_settings s WHERE lower(name) = ANY(%(names)s)),
         'overrides', (SELECT json_agg(json_build_object('role', r.rolname, 'database', d.datname,
                 'name', lower(split_part(c, '=', 1)), 'value', substr(c, strpos(c, '=') + 1)) ORDER BY 1, 2)
@@ -50,8 +53,24 @@ _SERVER = """
         'roles', (SELECT json_agg(rolname) FROM pg_roles WHERE rolname = %(role)s),
         'databases', (SELECT json_agg(datname) FROM pg_database WHERE datname = %(database)s),
         'file_settings', {files}
-    )
+    ) FROM (
+        SELECT json_object_agg(name, setting) FILTER (WHERE name <> ALL(%(patroni)s)) AS files,
+            count(*) FILTER (WHERE name = ANY(%(patroni)s) AND source = 'command line') = cardinality(%(patroni)s)
+                AS by_patroni
+        FROM pg_settings WHERE name = ANY(%(patroni)s)
+            OR name IN ('config_file', 'data_directory', 'listen_addresses', 'port', 'allow_alter_system')
+    ) f
 """
+#: What Patroni puts on the command line of every server, lest ALTER SYSTEM change it (its CMDLINE_OPTIONS). Nobody else
+#: has a reason to name all of these there. Everybody may see where a value comes from, and what a session is called.
+_BY_PATRONI = [
+    "cluster_name",
+    "hot_standby",
+    "max_locks_per_transaction",
+    "max_worker_processes",
+    "track_commit_timestamp",
+    "wal_log_hints",
+]
 # A line whose name no parameter has, or that has no name, makes a reload apply nothing at all of any file. Names are
 # compared byte by byte (COLLATE "C"), because those of a file need not be text in the database's encoding.
 _FILES = """(SELECT json_agg(json_build_object('sourcefile', sourcefile, 'sourceline', sourceline,
@@ -61,35 +80,10 @@ _FILES = """(SELECT json_agg(json_build_object('sourcefile', sourcefile, 'source
                 ORDER BY seqno)
             FROM pg_file_settings WHERE lower(name COLLATE "C") = ANY(%(names)s) OR error IS NOT NULL)"""
 
-# A session takes a reload when its client sends something; that a statement from before has ended is not enough.
-_SESSIONS = """
-    SELECT coalesce(json_agg(json_build_object('pid', pid, 'backend_start', backend_start::text, 'role', usename,
-        'database', datname, 'application_name', application_name, 'client_addr', host(client_addr),
-        'client_port', client_port, 'state', state, 'last_message', last_message::text,
-        'quiet', last_message < pg_conf_load_time()) ORDER BY backend_start), '[]')
-    FROM (SELECT *, greatest(backend_start, query_start) AS last_message FROM pg_stat_activity) a
-    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND client_addr IS NOT NULL
-"""
 # An advisory lock is one of a database, but there is one set of files for all of them.
 _LOCKED_ELSEWHERE = """
     SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
         AND classid::bigint = %(key)s >> 32 AND objid::bigint = %(key)s & 4294967295 AND pid <> pg_backend_pid())
-"""
-_COUNTERS = """
-    SELECT coalesce(json_agg(row_to_json(c)), '[]') FROM (
-        SELECT datname, numbackends, {columns} stats_reset::text FROM pg_stat_database WHERE datname IS NOT NULL
-        ORDER BY datname) c
-"""
-_ACTIVITY = """
-    SELECT json_build_object(
-        'total', count(*),
-        'over_tcp', count(*) FILTER (WHERE client_addr IS NOT NULL),
-        'idle', count(*) FILTER (WHERE state = 'idle'),
-        'idle_in_transaction', count(*) FILTER (WHERE state LIKE 'idle in transaction%'),
-        'active', count(*) FILTER (WHERE state = 'active'),
-        'application_names', (SELECT json_agg(DISTINCT application_name) FROM pg_stat_activity
-            WHERE application_name <> ''))
-    FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
 _OWN = """
     SELECT json_build_object(
@@ -114,9 +108,11 @@ class Database:
     def snapshot(self, names: list[str], role: str | None = None, database: str | None = None) -> dict[str, t.Any]:
         """All that is known of the parameters *names*: pg_settings, the files, overrides per role and database.
 
-        ``file_settings`` is None where the login may not read pg_file_settings.
+        ``file_settings`` is None where the login may not read pg_file_settings. ``patroni`` is what shows that Patroni
+        manages this server (its ``parameters`` or a ``session``), else None.
         """
-        parameters = {"names": [name.lower() for name in names], "role": role, "database": database}
+        wanted = [name.lower() for name in names]
+        parameters = {"names": wanted, "role": role, "database": database, "patroni": _BY_PATRONI}
         try:
             found = self._json(_SERVER.replace("{files}", _FILES), parameters)
         except Failure as failure:
@@ -195,29 +191,34 @@ class Database:
             cursor.execute("SELECT name, setting FROM pg_catalog.pg_settings WHERE name = ANY(%s)", (names,))
             return dict(cursor.fetchall())
 
-    def tcp_sessions(self) -> list[dict[str, t.Any]]:
-        """Sessions over TCP; ``quiet`` are those whose client has sent nothing since the last reload."""
-        return t.cast("list[dict[str, t.Any]]", self._json(_SESSIONS))
-
     def own_session(self) -> dict[str, t.Any]:
         """Where this session's socket is as the server sees it, its age in seconds, and what else it may see."""
         return t.cast("dict[str, t.Any]", self._json(_OWN))
 
+    def peer(self) -> int | None:
+        """The process that listens at the other end of a Unix socket, as this host numbers it; None if it has none."""
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as end:
+            if end.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+                return None
+            credentials = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            pid: int = struct.unpack("3i", credentials)[0]
+            return pid or None  # 0: in another pid namespace, which is not below this one
+
     def terminate(self, pid: int, backend_start: str) -> bool:
-        """End one session, unless its process id belongs to another one by now."""
+        """End one session, unless its process id belongs to another one by now, or it is not this login's to end."""
         with self._cursor(f"pg_terminate_backend({pid})") as cursor:
-            cursor.execute(
-                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
-                " WHERE pid = %s AND backend_start = %s::timestamptz",
-                (pid, backend_start),
-            )
+            try:
+                cursor.execute(
+                    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+                    " WHERE pid = %s AND backend_start = %s::timestamptz",
+                    (pid, backend_start),
+                )
+            except psycopg2.Error as error:
+                if error.pgcode != "42501":  # insufficient_privilege
+                    raise
+                return False
             row = cursor.fetchone()
             return bool(row and row[0])
-
-    def statistics(self, session_counters: bool) -> dict[str, t.Any]:
-        """Counters per database, and sessions by state; *session_counters* came with PostgreSQL 14."""
-        counters = "sessions, sessions_abandoned, sessions_fatal, sessions_killed," if session_counters else ""
-        return {"databases": self._json(_COUNTERS.replace("{columns}", counters)), "sessions": self._json(_ACTIVITY)}
 
     def try_lock(self) -> bool:
         """Keep every other run of ours off this server until the session ends; False if another one has it."""
@@ -264,28 +265,8 @@ class Database:
     def _json(self, query: str, parameters: t.Mapping[str, t.Any] | None = None) -> t.Any:
         return self.ask("reading the server's settings", query, parameters)
 
-    def _cursor(self, asked: str) -> _Cursor:
-        return _Cursor(self._connection, asked)
-
-
-class _Cursor:
-    """A cursor whose errors are Failures that say what was *asked*."""
-
-    def __init__(self, connection: t.Any, asked: str) -> None:
-        self._connection = connection
-        self._asked = asked
-
-    def __enter__(self) -> t.Any:
-        try:
-            self._cursor = self._connection.cursor()
-        except psycopg2.Error as error:
-            raise refused(self._asked, error) from error
-        return self._cursor
-
-    def __exit__(self, kind: t.Any, error: BaseException | None, traceback: t.Any) -> None:
-        self._cursor.close()
-        if isinstance(error, psycopg2.Error):
-            raise refused(self._asked, error) from error
+    def _cursor(self, asked: str) -> Cursor:
+        return Cursor(self._connection, asked)
 
 
 def _alteration(head: sql.Composable, name: str, value: str | None) -> sql.Composable:
@@ -294,23 +275,3 @@ def _alteration(head: sql.Composable, name: str, value: str | None) -> sql.Compo
     if value is None:
         return sql.SQL("{} RESET {}").format(head, parameter)
     return sql.SQL("{} SET {} TO {}").format(head, parameter, sql.Literal(value))
-
-
-_REMEDIES = {
-    "22023": "Correct the value.",  # invalid_parameter_value
-    "25006": "A standby takes settings per role and database from its primary: set them there.",
-    "42501": "Log in as superuser, or have the privilege granted.",
-    "42704": "Check the name.",  # undefined_object
-    "57014": "Something blocked the statement until its timeout; try again.",
-}
-
-
-def refused(asked: str, error: t.Any) -> Failure:
-    """A Failure that has the server's message and SQLSTATE, without the statement (which may have secrets)."""
-    state = getattr(error, "pgcode", None)
-    diagnostics = getattr(error, "diag", None)
-    # libpq's own messages have several lines
-    message = (diagnostics and diagnostics.message_primary) or " ".join(str(error).split()) or type(error).__name__
-    hint = diagnostics and " ".join(filter(None, (diagnostics.message_detail, diagnostics.message_hint)))
-    found = f"the server says: {message}" + (f" ({hint})" if hint else "")
-    return Failure("server_refused", asked, found, _REMEDIES.get(str(state), "See the server's log."), sqlstate=state)

@@ -71,6 +71,7 @@ def _over_tcp(login: _login.Login, address: str, port: int) -> _login.Login:
         unix_socket=None,
         os_user=login.effective_os_user,
         connect_params={**kept, "connect_timeout": _CONNECT_SECONDS},
+        connect_retry=0,
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import stat
@@ -55,6 +56,16 @@ def read(path: str) -> bytes | None:
                 return file.read()
         finally:
             os.close(fd)
+
+
+def sha256(data: bytes | None) -> str | None:
+    """The hash by which a record knows a content; None where there is no file."""
+    return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def hashes(before: bytes | None, after: bytes | None) -> list[str | None]:
+    """Of a file that a record has: the contents that are none of anybody else's, before and after the run."""
+    return [sha256(before), sha256(after)]
 
 
 def replace(path: str, data: bytes, *, mode: int | None = None) -> None:

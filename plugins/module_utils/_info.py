@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import typing as t
 
-from . import _effective, _in_force, _login, _poolers, _promises, _sessions
+from . import _effective, _in_force, _login, _namespaces, _poolers, _promises, _sessions, _settings, _statistics
+from ._audit import _look
 from ._database import Database
+from ._diagnosis import _live
 from ._errors import Failure
-from ._layers import _os, _snapshot
+from ._layers import _os, _patroni_pids, _snapshot, _sysctlconf
 from ._layers._places import ConfigFile, Place
+from ._systems import _table
 
 #: What is read of the server; those that its version does not know are left out by the server itself.
 NAMES = (
-    *_promises.SETTINGS,
+    *_settings.SETTINGS,
     "wal_receiver_timeout",
     "wal_receiver_status_interval",
     "wal_sender_shutdown_timeout",
@@ -29,7 +33,11 @@ NAMES = (
     "log_connections",
     "log_disconnections",
     "log_line_prefix",
+    "log_destination",
+    "log_min_messages",
+    "lc_messages",
 )
+#: Of Linux; other systems have the three of keepalive, by their own names.
 SYSCTLS = (
     "net.ipv4.tcp_keepalive_time",
     "net.ipv4.tcp_keepalive_intvl",
@@ -55,7 +63,7 @@ def collect(login: _login.Login, require_server: bool) -> Row:
     """What the module connection_info returns. A server that is down is a Failure only if it is *require_server*d."""
     started = time.monotonic()
     try:
-        database = _login.connect(login)
+        database = _login.connect(login, may_be_down=not require_server)
     except Failure as failure:
         if require_server or not failure.details.get("down"):
             raise
@@ -68,6 +76,8 @@ def collect(login: _login.Login, require_server: bool) -> Row:
             "kernel": _kernel(None),
             "promises": [],
             "sessions": None,
+            "replication": None,
+            "patroni": None,
             "poolers": _poolers.by_process(),
         }
     try:
@@ -80,41 +90,62 @@ def _of_server(login: _login.Login, database: Database, started: float) -> Row:
     snapshot = database.snapshot(list(NAMES))
     own = database.own_session()
     elapsed = time.monotonic() - started
-    statistics = database.statistics(snapshot["version_num"] >= 140000)
+    sessions = _statistics.of_sessions(database)
     settings, local = _in_force.settings(snapshot), _in_force.kernel()
-    idle = _promises.effective_keepalive(settings, local)[0]
-    known = [row["name"] for row in snapshot["settings"] if row["name"] in _promises.SETTINGS]
+    idle = _settings.effective_keepalive(settings, local)[0]
+    known = [row["name"] for row in snapshot["settings"] if row["name"] in _settings.SETTINGS]
     if own["client_addr"]:
         effective = _effective.of_login(login, database, own, known)
     else:
         effective = _effective.of_new_session(login, snapshot["files"], own, known, idle)
-    names = statistics["sessions"].pop("application_names") or []
+    of_server = _namespaces.of_server(database)
+    if of_server is False and effective["through"] == "bare_connection":
+        # Who has answered there need not be this server.
+        effective = {**effective, "through": None, "host": None, "kernel": None}
+    if of_server is None and (effective["kernel"] or effective["settings"]):
+        of_server = bool(effective["kernel"])
+    kernel = local if of_server is not False else _of_kernel(snapshot, effective)
+    names = sessions.pop("application_names") or []
     port = own["server_port"] or int(snapshot["files"]["port"])
+    look = _look.of_server(database, port)
     return {
-        "server": _about(snapshot, own),
+        "server": {**_about(snapshot, own), "date": look["date"], "pending_restart": look["pending_restart"]},
         "server_down": False,
         "reason": None,
         "settings": {row["name"]: _setting(snapshot, row) for row in snapshot["settings"]},
         "effective": effective,
-        "kernel": _kernel(effective),
-        "promises": [row.as_dict() for row in _promises.promises(settings, _of_kernel(snapshot, effective, local))],
+        "kernel": _kernel(of_server),
+        "promises": [row.as_dict() for row in _promises.promises(settings, kernel)],
         "sessions": {
-            **statistics["sessions"],
+            **sessions,
             "stale": _stale(snapshot, database, port, local),
-            "databases": statistics["databases"],
+            "databases": _statistics.of_databases(database, snapshot["version_num"]),
+            "notable": look["notable"],
+            "pooler_roles": look["pooler_roles"],
         },
+        "replication": look["replication"],
+        "patroni": _patroni(snapshot["files"].get("data_directory")),
         "poolers": [*_poolers.by_age(own["age"], elapsed), *_poolers.seen(names)],
     }
 
 
-def _stale(snapshot: Row, database: Database, port: int, local: _promises.OsValues) -> list[Row]:
+def _stale(snapshot: Row, database: Database, port: int, local: _settings.OsValues) -> list[Row]:
     """Sessions whose keepalive timer proves that they run on what was in force before a reload."""
 
     def expected(session: Row) -> _sessions.Expected | None:
         settings = _in_force.of_session(snapshot, session["role"], session["database"])
-        return (_promises.effective_keepalive(settings, local)[0], None) if session["quiet"] else None
+        return (_settings.effective_keepalive(settings, local)[0], None) if session["quiet"] else None
 
     return _sessions.judge(database, port, expected)
+
+
+def _patroni(data_directory: str | None) -> Row | None:
+    """The member that runs this server; None where no Patroni of this host does."""
+    if not data_directory or not any(_patroni_pids.running()):
+        return None
+    from ._layers import _patroni_info  # what it brings takes as long to compile as all the rest
+
+    return _patroni_info.look(data_directory, NAMES)
 
 
 def _about(snapshot: Row, own: Row) -> Row:
@@ -193,27 +224,42 @@ def _without(override: Row, other: str = "") -> Row:
     return {key: override[key] for key in ("role", "database", "value") if key != other}
 
 
-def _kernel(effective: Row | None) -> Row:
-    """The sysctls of this network namespace, and whether it is the server's."""
-    found = _os.OsLayer(dict.fromkeys(SYSCTLS)).read()
-    of_server = None
-    if effective and (effective["kernel"] or effective["settings"]):
-        of_server = bool(effective["kernel"])
+def _kernel(of_server: bool | None) -> Row:
+    """The sysctls and counters of this network namespace, and whether it is the server's."""
+    system = _in_force.this_system()
+    names = _table.SYSTEMS[system].names if system in ("darwin", "freebsd") else SYSCTLS
+    layer = _os.OsLayer(dict.fromkeys(names))
+    found = layer.read()
+    lines = layer.assignments(_os.content_of(found))
     return {
-        "sysctls": {key: {**found["live"][key], "persistent": found["persistent"][key]} for key in SYSCTLS},
+        "sysctls": {
+            key: {
+                **found["live"][key],
+                "persistent": found["persistent"][key],
+                "overridden": _overridden(lines, key, found["persistent"][key]),
+            }
+            for key in names
+        },
         "namespace": found["namespace"],
         "of_server": of_server,
+        "counters": _live.counters(),
     }
 
 
-def _of_kernel(snapshot: Row, effective: Row, local: _promises.OsValues) -> _promises.OsValues:
-    """The values of the server's kernel: of another host, what a session shows where nothing is configured."""
-    if effective["kernel"] or not effective["settings"]:
-        return local
+def _overridden(lines: list[_sysctlconf.Assignment], key: str, winner: Row | None) -> list[Row]:
+    """The lines that name a sysctl and lose to the *winner*."""
+    own = [{"value": line.value, "file": line.file, "line": line.line} for line in lines if line.key == key]
+    return [line for line in own if line != winner]
+
+
+def _of_kernel(snapshot: Row, effective: Row) -> _settings.OsValues:
+    """Of a kernel that is not this one: what a session shows where nothing is configured, else the defaults."""
     asked = {row["name"]: row["reset_val"] for row in snapshot["settings"]}
+    session = effective["settings"] or {}
     shown = {
-        key: int(effective["settings"][name])
+        key: int(session[name])
         for name, key in _KERNEL_VALUE.items()
-        if asked[name] == "0" and effective["settings"][name] != "0"
+        if asked[name] == "0" and session.get(name, "0") != "0"
     }
-    return _promises.OsValues(**shown)
+    defaults = _settings.OsValues.of_system(_in_force.platform(snapshot["build"]))
+    return dataclasses.replace(defaults, **shown)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import socket
@@ -14,7 +15,7 @@ import typing as t
 
 #: The column ``tr``: which timer is armed.
 _TIMERS = {0: "none", 1: "retransmission", 2: "keepalive", 3: "time_wait", 4: "zero_window_probe"}
-_ESTABLISHED = 1
+_ESTABLISHED, _LISTEN = 1, 10
 #: listen_addresses that stand for more than one
 _ANY = {"*": ["127.0.0.1", "::1"], "0.0.0.0": ["127.0.0.1"], "::": ["::1"]}
 
@@ -37,29 +38,81 @@ class Timer:
 Key = t.Tuple[int, str, int]
 
 
+@dataclasses.dataclass(frozen=True)
+class TcpSocket:
+    """A socket of a network namespace; *state* as in include/net/tcp_states.h, *inode* as descriptors name it."""
+
+    local: tuple[str, int]
+    remote: tuple[str, int]
+    state: int
+    inode: int
+    timer: Timer
+
+
+def established(root: str = "/proc/net") -> t.Iterator[TcpSocket]:
+    """The established sockets of the network namespace that *root* shows; none where there is no such file."""
+    return (one for one in _sockets(root) if one.state == _ESTABLISHED)
+
+
 def timers(port: int, root: str = "/proc/net") -> dict[Key, Timer]:
     """The established sockets with local *port* in this network namespace; empty where there is no such file."""
-    found: dict[Key, Timer] = {}
+    return {(port, *one.remote): one.timer for one in established(root) if one.local[1] == port}
+
+
+def towards(port: int, root: str = "/proc/net") -> list[tuple[str, int, Timer]]:
+    """The sockets with remote *port*: the peer's address, the state, the timer."""
+    return [(one.remote[0], one.state, one.timer) for one in _sockets(root) if one.remote[1] == port]
+
+
+def listens(port: int, root: str = "/proc/net") -> bool:
+    """Whether a server listens on *port* in this network namespace, over TCP or a Unix socket of PostgreSQL's."""
+    if any(one.local[1] == port and one.state == _LISTEN for one in _sockets(root)):
+        return True
+    try:
+        with open(os.path.join(root, "unix"), encoding="utf-8", errors="replace") as lines:
+            return any(line.rstrip().endswith(f"/.s.PGSQL.{port}") for line in lines)
+    except OSError:
+        return False
+
+
+def _sockets(root: str) -> t.Iterator[TcpSocket]:
     tick = os.sysconf("SC_CLK_TCK")
     for name in ("tcp", "tcp6"):
         try:
             with open(os.path.join(root, name), encoding="utf-8") as lines:
-                next(lines)
+                next(lines, None)
                 for line in lines:
                     _slot, local, remote, state, queues, timer, retries, *rest = line.split()
-                    local_port = int(local.rpartition(":")[2], 16)
-                    if local_port == port and int(state, 16) == _ESTABLISHED:
-                        address, _colon, remote_port = remote.rpartition(":")
-                        kind, _colon, left = timer.partition(":")
-                        key = (port, _address(address), int(remote_port, 16))
-                        kind = _TIMERS.get(int(kind, 16), kind)
-                        # keepalive's probes, and those of a closed window, have a column of their own
-                        unanswered = int(rest[1]) if kind in ("keepalive", "zero_window_probe") else int(retries, 16)
-                        unsent = int(queues.partition(":")[0], 16)
-                        found[key] = Timer(kind, int(left, 16) / tick, unanswered, unsent)
+                    kind, _colon, left = timer.partition(":")
+                    kind = _TIMERS.get(int(kind, 16), kind)
+                    # keepalive's probes, and those of a closed window, have a column of their own
+                    unanswered = int(rest[1]) if kind in ("keepalive", "zero_window_probe") else int(retries, 16)
+                    unsent = int(queues.partition(":")[0], 16)
+                    armed = Timer(kind, int(left, 16) / tick, unanswered, unsent)
+                    yield TcpSocket(_endpoint(local), _endpoint(remote), int(state, 16), int(rest[2]), armed)
         except OSError:
             continue  # no IPv6, or no Linux
-    return found
+
+
+def of_process(pid: int, proc: str = "/proc") -> list[TcpSocket]:
+    """The established sockets of a process, in its own network namespace; the caller has to be root or its owner."""
+    inodes = set()
+    directory = os.path.join(proc, str(pid), "fd")
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []  # it has ended, or is another's
+    for name in names:
+        with contextlib.suppress(OSError):
+            target = os.readlink(os.path.join(directory, name))
+            if target.startswith("socket:["):
+                inodes.add(int(target[len("socket:[") : -1]))
+    return [one for one in established(os.path.join(proc, str(pid), "net")) if one.inode in inodes]
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    address, _colon, port = text.rpartition(":")
+    return _address(address), int(port, 16)
 
 
 def _address(text: str) -> str:
@@ -81,19 +134,23 @@ def addresses(listen_addresses: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def keepalive_of_new_connection(host: str, port: int, wanted: int, patience: float = 2.0) -> float | None:
+def keepalive_of_new_connection(
+    host: str, port: int, wanted: int, patience: float = 2.0, greeting: bytes = b""
+) -> float | None:
     """Seconds to the first keepalive probe on the server's side of a connection that has just been opened.
 
     The server puts its keepalive values on a socket before it knows who connects, so no login is needed; nothing is
-    sent, and PostgreSQL logs nothing of a connection that sends nothing. The new backend needs a moment: the answer is
-    the first value that is not above *wanted*, or what there is after *patience* seconds. None where the server's
-    socket cannot be seen from here (another host, another network namespace) or nobody listens.
+    sent but the *greeting*, and PostgreSQL logs nothing of a connection that sends nothing. The new backend needs a
+    moment: the answer is the first value that is not above *wanted*, or what there is after *patience* seconds. None
+    where the server's socket cannot be seen from here (another host, another network namespace) or nobody listens.
     """
     try:
         connection = socket.create_connection((host, port), timeout=patience)
     except OSError:
         return None
     with connection:
+        if greeting:
+            connection.sendall(greeting)
         address, own_port = connection.getsockname()[:2]
         deadline = time.monotonic() + patience
         while True:

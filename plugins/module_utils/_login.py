@@ -1,33 +1,24 @@
 # Copyright (c) 2026 pgharden maintainers
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Login: a session of the server, opened here or by a child process that runs as another OS user.
-
-The child exists for peer authentication: a module that runs as root logs in as ``postgres`` without ``become_user``
-and its temporary files. It has dropped its privileges for good before it connects, and answers calls of `Database`
-methods with JSON over a socket pair; it ends when the module does.
-"""
+"""Login: how to reach a server, as which OS user, and a session there, after as many attempts as there is time for."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pwd
-import queue
-import re
-import signal
-import socket
-import threading
+import random
+import sys
 import time
 import typing as t
 
-from . import _channel, _database, _signals
+from . import _database, _default_sockets, _distribution, _login_failures, _other_user, _transient
+from ._cursor import psycopg2
 from ._errors import Failure
 
 _CONNECT_TIMEOUT = 10
-_ATTEMPT = re.compile("connection to server (?:at|on) |could not connect to server: ")
-#: How long a child goes on with what it has been asked for after its module has gone.
-_GRACE_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +37,12 @@ class Login:
     ssl_key: str | None = None
     connect_params: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     os_user: str | None = None
+    #: milliseconds for which a login is tried again, where that may help
+    connect_retry: int = 0
+    #: what is logged in to, for messages
+    program: str = "PostgreSQL"
+    #: whether a server that libpq does not find is looked for at other places where servers listen
+    search: bool = True
 
     @property
     def over_tcp(self) -> bool:
@@ -86,187 +83,102 @@ class Login:
         }
         return {key: value for key, value in values.items() if value not in (None, "")}
 
+    def remedy(self, message: str) -> str:
+        """What helps against libpq's *message*."""
+        return _login_failures.remedy(message, _default_sockets.there())
+
     def __str__(self) -> str:
         where = self.unix_socket or self.host or "the local Unix socket"
-        return f"logging in to PostgreSQL at {where}, port {self.port}, as {self.user}"
+        return f"logging in to {self.program} at {where}, port {self.port}, as {self.user}"
 
 
-def connect(login: Login) -> _database.Database:
-    """A session as *login* says. Raises Failure ``login_failed``, ``missing_library`` or ``cannot_switch_user``."""
-    if not _database.HAS_PSYCOPG2:
+def connect(login: Login, kind: t.Callable[[t.Any], t.Any] = _database.Database, may_be_down: bool = False) -> t.Any:
+    """A session as *login* says, which is what *kind* makes of a connection.
+
+    For a server that *may_be_down* nobody waits. Raises Failure ``login_failed``, ``missing_library`` or
+    ``cannot_switch_user``.
+    """
+    if psycopg2 is None:
         raise Failure(
             "missing_library",
             str(login),
             "the Python library psycopg2 is not there",
-            "Install it for the Python that Ansible uses on the host (Debian: python3-psycopg2).",
+            _distribution.psycopg2(
+                _this_linux(), sys.version_info[:2], sys.executable or "python3", sys.prefix != sys.base_prefix
+            ),
         )
     user = login.effective_os_user
     if user is None:
-        return _open(login)
+        return _open(login, kind, may_be_down)
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise _cannot_switch(login, user, "the host has no such OS user", "Name another one.") from None
     if entry.pw_uid == os.geteuid():
-        return _open(login)
+        return _open(login, kind, may_be_down)
     if os.geteuid() != 0:
         raise _cannot_switch(login, user, "only root can do so", "Run the task with become: true, or as that user.")
-    return t.cast(_database.Database, _Child(login, entry))
+    return _other_user.Child(str(login), entry, lambda: _open(login, kind, may_be_down))
+
+
+def _this_linux() -> _distribution.Distribution:
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+            return _distribution.of(stream.read())
+    return _distribution.Distribution()
 
 
 def _cannot_switch(login: Login, user: str, found: str, remedy: str) -> Failure:
     return Failure("cannot_switch_user", f"{login}, from OS user {user}", found, remedy)
 
 
-def _open(login: Login) -> _database.Database:
-    psycopg2 = _database.psycopg2
+def _open(login: Login, kind: t.Callable[[t.Any], t.Any], may_be_down: bool) -> t.Any:
+    """A session, after as many attempts as *login* has time for while the failures are such as pass."""
+    deadline = time.monotonic() + login.connect_retry / 1000
+    attempt = 0
+    while True:
+        try:
+            return _try(login, kind)
+        except Failure as failure:
+            # Where a server on this host has no socket, it was stopped, or the path is wrong.
+            down, transient = map(failure.details.get, ("down", "transient"))
+            waiting = login.over_tcp and not may_be_down if down else transient
+            chance = random.random()  # no secret
+            seconds = _transient.pause(attempt, deadline - time.monotonic(), chance) if waiting else None
+            if seconds is None:
+                raise
+        time.sleep(seconds)
+        attempt += 1
+
+
+def _try(login: Login, kind: t.Callable[[t.Any], t.Any]) -> t.Any:
+    """One attempt; where nobody is found, and no place was named, also at the other places where servers listen."""
     try:
-        return _database.Database(psycopg2.connect(**login.conninfo()))
+        return _try_at(login, kind, {})
+    except Failure as failure:
+        places = []
+        if login.search and failure.details.get("down"):  # a signal is a Failure, too
+            places = _default_sockets.others(login.conninfo(), os.environ)
+        for number, place in enumerate(places, 1):
+            try:
+                return _try_at(login, kind, place)
+            except Failure as other:
+                if not other.details.get("down") or number == len(places):
+                    raise
+        raise
+
+
+def _try_at(login: Login, kind: t.Callable[[t.Any], t.Any], place: t.Mapping[str, t.Any]) -> t.Any:
+    try:
+        return kind(psycopg2.connect(**{**place, **login.conninfo()}))
     except (psycopg2.Error, TypeError, ValueError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
         for secret in _secrets(login):
             message = message.replace(secret, "********")
-        raise Failure("login_failed", str(login), message, _remedy(message), down=_is_down(message)) from None
+        kinds = {"down": _login_failures.is_down(message), "transient": _transient.is_transient(message)}
+        raise Failure("login_failed", str(login), message, login.remedy(message), **kinds) from None
 
 
 def _secrets(login: Login) -> list[str]:
     values = [str(value) for key, value in login.connect_params.items() if "password" in key]
     return [value for value in [login.password, *values] if value]
-
-
-def _is_down(message: str) -> bool:
-    """Whether nobody listens there (libpq passes on the system's texts, and modules run with LC_ALL=C).
-
-    One of several addresses of a host that answers, be it with an error, is a server that is up.
-    """
-    attempts = _ATTEMPT.split(message)
-    return len(attempts) > 1 and all(
-        "Is the server running" in attempt and ("Connection refused" in attempt or "No such file" in attempt)
-        for attempt in attempts[1:]
-    )
-
-
-#: The server's own texts are untranslated only if its lc_messages says so; else what comes after these applies.
-_LOGIN_REMEDIES = (
-    ("timeout expired", "See whether the server or its host hangs, or correct login_host and login_port."),
-    ("Connection refused", "Start the server, or correct login_host and login_port."),
-    ("No such file or directory", "Start the server, or correct login_unix_socket and login_port."),
-    ("starting up", "Wait until the server has started, then run again."),
-    ("not yet accepting connections", "Wait until the server has started, then run again."),
-    ("shutting down", "Start the server again, then run again."),
-    ("too many clients", "Free a connection, or log in as superuser, for whom some are reserved."),
-    ("remaining connection slots", "Free a connection, or log in as superuser, for whom some are reserved."),
-    ("no password supplied", "Give login_password."),
-    ("password authentication failed", "Correct login_user or login_password."),
-    ("Peer authentication failed", "Set login_os_user to the OS user that pg_hba.conf expects, and run as root."),
-    ("no pg_hba.conf entry", "Log in another way, or let pg_hba.conf admit this login."),
-    ("certificate", "Correct ca_cert, ssl_cert, ssl_key or login_host."),
-    ("does not exist", "Correct login_user or login_db."),
-)
-
-
-def _remedy(message: str) -> str:
-    for phrase, remedy in _LOGIN_REMEDIES:
-        if phrase in message:
-            return remedy
-    return "Correct the login options."
-
-
-class _Child:
-    """Stands in for a `Database` that lives in a child process of another OS user."""
-
-    def __init__(self, login: Login, entry: pwd.struct_passwd) -> None:
-        self._socket, other = socket.socketpair()
-        self._asked = str(login)
-        self._pid = os.fork()
-        if self._pid == 0:
-            self._socket.close()
-            _serve(other, login, entry)
-        other.close()
-        try:
-            self._receive()
-        except Failure:
-            self._reap()
-            raise
-
-    def __getattr__(self, name: str) -> t.Callable[..., t.Any]:
-        def call(*arguments: t.Any) -> t.Any:
-            # A signal waits for the answer, as it does for libpq's: else the next call would get it.
-            old = signal.pthread_sigmask(signal.SIG_BLOCK, _signals.ENDING)
-            try:
-                _channel.send(self._socket, {"call": name, "arguments": arguments})
-                return self._receive()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, old)
-
-        return call
-
-    def close(self) -> None:
-        """End the session and the child."""
-        self._reap()
-
-    def _receive(self) -> t.Any:
-        answer = _channel.read(self._socket)
-        if answer is None:
-            raise Failure("login_failed", self._asked, "the child process with the session has died", "Try again.")
-        if "failure" in answer:
-            raise Failure(**answer["failure"])
-        return answer["result"]
-
-    def _reap(self) -> None:
-        self._socket.close()
-        if self._pid:
-            os.waitpid(self._pid, 0)
-            self._pid = 0
-
-
-def _serve(channel: socket.socket, login: Login, entry: pwd.struct_passwd) -> t.NoReturn:
-    """The child: becomes *entry*'s user, logs in, answers calls until the module closes its end. Never returns."""
-    try:
-        for number in _signals.ENDING:
-            # These may go to the whole process group. The module needs this session to put things back.
-            signal.signal(number, signal.SIG_IGN)
-        os.initgroups(entry.pw_name, entry.pw_gid)
-        os.setgid(entry.pw_gid)
-        os.setuid(entry.pw_uid)
-        os.chdir("/")
-        os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
-        database: _database.Database | None = None
-
-        def answer(call: t.Callable[[], t.Any]) -> None:
-            try:
-                _channel.send(channel, {"result": call()})
-            except Failure as failure:
-                _channel.send(channel, {"failure": failure.as_dict()})
-            except Exception as error:
-                found = f"{type(error).__name__}: {error}"
-                bug = Failure("unexpected", "talking to the server", found, "Report this as a bug.")
-                _channel.send(channel, {"failure": bug.as_dict()})
-
-        def log_in() -> None:
-            nonlocal database
-            database = _open(login)
-
-        requests: queue.Queue[t.Any] = queue.Queue()
-        threading.Thread(target=_listen, args=(channel, requests), daemon=True).start()
-        answer(log_in)
-        while database is not None:
-            request = requests.get()
-            if request is None:
-                # With a goodbye, lest the server count the session as abandoned.
-                database.close()
-                break
-            answer(lambda: getattr(database, request["call"])(*request["arguments"]))  # noqa: B023 - called at once
-    finally:
-        # Not sys.exit: the parent's exit handlers and buffers are not the child's to run.
-        os._exit(0)
-
-
-def _listen(channel: socket.socket, requests: queue.Queue[t.Any]) -> None:
-    """Pass on the requests; when the module has gone, end this process even if the server does not answer."""
-    request: t.Any = True
-    while request is not None:
-        request = _channel.read(channel)
-        requests.put(request)
-    time.sleep(_GRACE_SECONDS)
-    os._exit(1)

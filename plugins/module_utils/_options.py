@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import _policy
+from . import _duration, _policy
 from ._errors import Failure
 from ._login import Login
 
@@ -33,6 +33,7 @@ LOGIN: Spec = {
     "ssl_cert": {"type": "path"},
     "ssl_key": {"type": "path", "no_log": False},
     "connect_params": {"type": "dict", "default": {}},
+    "connect_retry": {"type": "str", "default": "10s"},
 }
 
 #: How the layer server writes and reloads.
@@ -47,18 +48,30 @@ SERVER_REQUIRED_IF = [("apply_through", "config_file", ["config_file"])]
 
 
 #: Durations are read by `_policy`, which says what is wrong with them better than a type would.
-POLICY: Spec = {key: {"type": "raw"} for key in _policy.KEYS}
+POLICY: Spec = {
+    "profile": {"type": "str", "default": "web"},
+    "policy": {"type": "dict", "default": {}, "options": {key: {"type": "raw"} for key in _policy.KEYS}},
+}
 
 
 def login(module: AnsibleModule) -> Login:
     """The login that *module*'s parameters describe; secrets in connect_params are kept out of every output."""
+    keep_secret(module)
     parameters = module.params
-    for key, value in parameters["connect_params"].items():
-        if value and ("password" in key or key == "dsn"):
-            module.no_log_values.add(str(value))
     values = {key[len("login_") :]: parameters[key] for key in LOGIN if key.startswith("login_")}
     others = {key: parameters[key] for key in LOGIN if not key.startswith("login_")}
+    try:
+        others["connect_retry"] = _duration.parse("connect_retry", parameters["connect_retry"])
+    except Failure as failure:
+        module.fail_json(**failed(failure))
     return Login(**values, **others)
+
+
+def keep_secret(module: AnsibleModule) -> None:
+    """Keep secrets in connect_params out of every output."""
+    for key, value in module.params["connect_params"].items():
+        if value and ("password" in key or key == "dsn"):
+            module.no_log_values.add(str(value))
 
 
 def failed(failure: Failure) -> dict[str, t.Any]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import _duration, _promises, _timers
+from . import _duration, _settings, _timers
 from ._errors import Failure
 from ._policy import Policy
+from ._systems import _table
 
 OLDEST, NEWEST = 13, 18
 
@@ -51,9 +52,17 @@ class Plan:
     os: dict[str, int] = dataclasses.field(default_factory=dict)
     unsupported: list[Unsupported] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    #: the key of the policy that each setting of ``server`` serves
+    keys: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def surprises(self, name: str, shadows: t.Iterable[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+        """Those of the *shadows* of a setting that this plan does not make itself, as its exceptions for roles."""
+        return [one for one in shadows if name not in self.roles.get(one.get("role") or "", ())]
 
     def as_dict(self) -> dict[str, t.Any]:
-        return {**vars(self), "unsupported": [row._asdict() for row in self.unsupported]}
+        whole = {**vars(self), "unsupported": [row._asdict() for row in self.unsupported]}
+        del whole["keys"]
+        return whole
 
 
 Layer = t.Callable[[Plan, Policy, _timers.Timers, Facts], None]
@@ -71,7 +80,7 @@ def make(policy: Policy, facts: Facts, layers: t.Iterable[str] = ("server", "os"
             f"the oldest version supported is {OLDEST}",
             "Upgrade the server.",
         )
-    timers = _timers.solve(policy)
+    timers = _timers.solve(policy, facts.platform)
     plan = Plan()
     if facts.version > NEWEST:
         plan.notes.append(
@@ -92,14 +101,14 @@ def _server(plan: Plan, policy: Policy, timers: _timers.Timers, facts: Facts) ->
         ("tcp_user_timeout", cause, _milliseconds(timers.user_timeout)),
         ("client_connection_check_interval", policy.orphan_key, _milliseconds(timers.check_interval)),
     ]
-    for key, name in _promises.CLOSING.items():
+    for key, name in _settings.CLOSING.items():
         wishes.append((name, key, _milliseconds(getattr(policy, key))))
     if policy.connect_within:
         # Start-up packet and authentication have a timer each: together they may take twice the setting.
-        half = int(policy.connect_within / 2000 / _promises.SLACK)
+        half = int(policy.connect_within / 2000 / _settings.SLACK)
         wishes.append(("authentication_timeout", "connect_within", _seconds(min(600, half))))
     if policy.detect_dead_standby_within:
-        timeout = int(policy.detect_dead_standby_within / 1000 / _promises.SLACK)
+        timeout = int(policy.detect_dead_standby_within / 1000 / _settings.SLACK)
         for name in ("wal_sender_timeout", "wal_receiver_timeout"):
             wishes.append((name, "detect_dead_standby_within", _seconds(timeout)))
     for name, key, value in wishes:
@@ -110,6 +119,7 @@ def _server(plan: Plan, policy: Policy, timers: _timers.Timers, facts: Facts) ->
             plan.unsupported.append(Unsupported("server", name, key, reason))
         else:
             plan.server[name] = value
+            plan.keys[name] = key
     _slow_roles(plan, policy, timers)
 
 
@@ -131,16 +141,13 @@ def _slow_roles(plan: Plan, policy: Policy, timers: _timers.Timers) -> None:
 
 def _os(plan: Plan, policy: Policy, timers: _timers.Timers, facts: Facts) -> None:
     """The kernel's values: for the sockets of poolers, proxies and drivers that turn keepalive on but set no times."""
-    for name, value in (
-        ("net.ipv4.tcp_keepalive_time", timers.idle),
-        ("net.ipv4.tcp_keepalive_intvl", timers.interval),
-        ("net.ipv4.tcp_keepalive_probes", timers.count),
-    ):
-        if value is None:
-            continue
-        if facts.platform == "linux":
-            plan.os[name] = value
-        else:
+    values = (timers.idle, timers.interval, timers.count)
+    if facts.platform in _table.SYSTEMS:
+        # Where the count is fixed the timers were worked out with it.
+        plan.os.update(_table.SYSTEMS[facts.platform].settings(*values))
+        return
+    for name, value in zip(_table.LINUX.names, values):
+        if value is not None:
             reason = f"this is a setting of Linux, the host runs {facts.platform}"
             plan.unsupported.append(Unsupported("os", name, _cause(policy), reason))
 

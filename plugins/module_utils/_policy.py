@@ -30,6 +30,12 @@ class Policy:
     close_idle_session_after: int | None = None
     close_transaction_after: int | None = None
     detect_dead_standby_within: int | None = None
+    #: a pooled connection that nobody uses is closed after this
+    close_pooled_connection_after: int | None = None
+    #: a pooled connection is closed at this age, used or not, and another takes its place
+    replace_pooled_connection_after: int | None = None
+    #: so many unused connections a pool keeps open all the same
+    spare_pooled_connections: int | None = None
     #: so many keepalive probes in a row may get lost without the path or the session being given up
     survive_lost_probes: int = 1
     #: roles whose sessions alone get `slow_reader_grace`; empty: every session gets it
@@ -64,13 +70,20 @@ class Policy:
             value = getattr(self, key)
             if value is not None:
                 rows[key] = _duration.spell(value) if value else "off"
+        if self.spare_pooled_connections is not None:
+            rows["spare_pooled_connections"] = self.spare_pooled_connections
         rows["survive_lost_probes"] = self.survive_lost_probes
         rows["slow_reader_roles"] = list(self.slow_reader_roles)
         return rows
 
 
 KEYS = tuple(field.name for field in dataclasses.fields(Policy))
-DURATIONS = tuple(key for key in KEYS if key not in ("survive_lost_probes", "slow_reader_roles"))
+#: Keys that are whole numbers, with the largest that makes sense and what they say.
+_NUMBERS = {
+    "survive_lost_probes": (20, "how many probes in a row may get lost"),
+    "spare_pooled_connections": (1000, "how many unused connections a pool keeps"),
+}
+DURATIONS = tuple(key for key in KEYS if key not in _NUMBERS and key != "slow_reader_roles")
 
 #: Below these (milliseconds) no setting of PostgreSQL or Linux can keep the wish, whatever the rest of the policy says:
 #: their grain is one second, a series has two probes at least, authentication_timeout counts up to twice, all 1/8 late.
@@ -111,10 +124,11 @@ def _read(key: str, value: t.Any) -> t.Any:
         if not isinstance(value, (list, tuple)) or not all(isinstance(role, str) and role for role in value):
             raise _bad(key, value, "it is no list of role names", "Write a list such as [reporting, backup].")
         return tuple(dict.fromkeys(value))
-    if key == "survive_lost_probes":
+    if key in _NUMBERS:
+        largest, meaning = _NUMBERS[key]
         text = str(value).strip()
-        if isinstance(value, bool) or not text.isdecimal() or int(text) > 20:
-            raise _bad(key, value, "it is no whole number from 0 to 20", "Write how many probes in a row may get lost.")
+        if isinstance(value, bool) or not text.isdecimal() or int(text) > largest:
+            raise _bad(key, value, f"it is no whole number from 0 to {largest}", f"Write {meaning}.")
         return int(text)
     milliseconds = _duration.parse(key, value)
     if 0 < milliseconds < _SMALLEST.get(key, 1):

@@ -8,36 +8,24 @@ A second hardening adds what it newly touches and keeps what is there, so the wa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import typing as t
 
 from . import _files
 from ._errors import Failure
 from ._layers._layer import Outcome
-from ._layers._os import OsLayer, content_of
-from ._layers._places import ConfigFile, OfRole
-from ._layers._server import ServerLayer
-from ._login import Login
 
-_ROOT_DIRECTORY = "/var/lib/pgharden-connection"
 _FORMAT = 1
 #: What each entry has at least, by its layer.
-_KEYS = {"os": ("sysctl_file", "content", "mode", "directory", "live", "sha256"), "server": ("values",)}
+_KEYS = {
+    "os": ("sysctl_file", "content", "mode", "directory", "live", "sha256"),
+    "server": ("values",),
+    "patroni": ("values", "raw", "parents", "options"),
+    **dict.fromkeys(("pgbouncer", "haproxy", "client"), ("files", "options")),
+}
 
 Entry = t.Dict[str, t.Any]
-
-
-def path_for(login: Login) -> str:
-    """The revert file of a server: one for each host and port that a user hardens from here."""
-    directory = _ROOT_DIRECTORY
-    if os.geteuid() != 0:
-        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        directory = os.path.join(state, "pgharden-connection")
-    host = re.sub(r"[^A-Za-z0-9.-]+", "_", login.unix_socket or login.host or "local").strip("_")
-    return os.path.join(directory, f"{host}-{login.port}.json")
 
 
 def record(path: str, outcomes: list[Outcome]) -> t.Callable[[], None]:
@@ -48,9 +36,11 @@ def record(path: str, outcomes: list[Outcome]) -> t.Callable[[], None]:
     before = _files.read(path)
     entries = load(path) or []
     for outcome in outcomes:
-        if outcome.changed:
-            _merge(entries, _entry(outcome))
-    _save(path, entries)
+        entry = outcome.layer.entry(outcome.found) if outcome.changed else None
+        if entry:
+            _merge(entries, entry)
+    if entries:
+        _save(path, entries)
     return lambda: _files.remove(path) if before is None else _files.replace(path, before)
 
 
@@ -77,39 +67,57 @@ def load(path: str) -> list[Entry] | None:
         ) from error
 
 
-def _entry(outcome: Outcome) -> Entry:
-    """What there was, and for a file which contents of it are none of anybody else's: before and after this run."""
-    layer, found = outcome.layer, outcome.found
-    if isinstance(layer, OsLayer):
-        kept = {key: found[key] for key in ("sysctl_file", "content", "mode", "directory")}
-        live = {key: {"value": one["value"]} for key, one in found["live"].items()}
-        return {"layer": "os", **kept, "live": live, "sha256": _either(content_of(found), layer.planned(found))}
-    server = t.cast(ServerLayer, layer)
-    entry: Entry = {"layer": "server", "values": found["values"]}
-    place = server.place
-    if isinstance(place, OfRole):
-        return {**entry, "role": place.role, "database": place.name}
-    if isinstance(place, ConfigFile):
-        hashes = _either(content_of(found), place.planned(found, server.unwritten(found)))
-        return {**entry, "path": place.path, "content": found["content"], "sha256": hashes}
-    return entry
+def together(records: t.Iterable[list[Entry] | None]) -> list[Entry]:
+    """The entries of several records of one host.
+
+    Its kernel's settings are everybody's: they go back to what the first of the programs found.
+    """
+    entries: list[Entry] = []
+    for entry in sorted((one for record in records for one in record or ()), key=lambda one: one.get("time", 0.0)):
+        if entry["layer"] == "os":
+            _merge(entries, entry)
+        else:
+            entries.append(entry)
+    return entries
 
 
 def _merge(entries: list[Entry], new: Entry) -> None:
     """Add *new*; of what an older entry of the same place has, the older one stays."""
     for old in entries:
+        if "files" in new and old["layer"] == new["layer"]:
+            _merge_files(old["files"], new["files"])
+            old["options"] = _merge_options(old["options"], new["options"])
+            return
         if old["layer"] == new["layer"] == "os":
             # The kernel's values do not belong to one file.
             new["live"] = {key: one for key, one in new["live"].items() if key not in old["live"]}
         if all(old.get(key) == new.get(key) for key in ("layer", "role", "database", "path", "sysctl_file")):
-            for key in ("values", "live"):
+            for key in ("values", "raw", "live"):
                 if key in old:
                     old[key] = {**new[key], **old[key]}
             if "sha256" in old:
-                # Others have edited the file between two runs: from then on it is never put back whole.
-                old["sha256"] = new["sha256"] if new["sha256"][0] in old["sha256"] else []
+                old["sha256"] = _known(old, new)
             return
     entries.append(new)
+
+
+def _merge_files(old: dict[str, Entry], new: dict[str, Entry]) -> None:
+    for path, one in new.items():
+        if path in old:
+            old[path]["sha256"] = _known(old[path], one)
+        else:
+            old[path] = one
+
+
+def _merge_options(old: Entry, new: Entry) -> Entry:
+    """Those of the last run; lists name what there is to undo and grow."""
+    united = {key: list(dict.fromkeys([*old.get(key, []), *one])) for key, one in new.items() if isinstance(one, list)}
+    return {**new, **united}
+
+
+def _known(old: Entry, new: Entry) -> list[str | None]:
+    """Where others have edited the file between two runs, it is from then on never put back whole."""
+    return new["sha256"] if new["sha256"][0] in old["sha256"] else []
 
 
 def _save(path: str, entries: list[Entry]) -> None:
@@ -121,12 +129,3 @@ def _save(path: str, entries: list[Entry]) -> None:
         ) from error
     data = json.dumps({"format": _FORMAT, "layers": entries}, indent=1, sort_keys=True)
     _files.replace(path, data.encode() + b"\n", mode=0o600)
-
-
-def _either(before: bytes | None, after: bytes | None) -> list[str | None]:
-    return [sha256(before), sha256(after)]
-
-
-def sha256(data: bytes | None) -> str | None:
-    """The hash that an entry has of a file; None where there is none."""
-    return None if data is None else hashlib.sha256(data).hexdigest()

@@ -9,10 +9,20 @@ import typing as t
 
 from . import _kernel
 from ._database import Database
-from ._promises import SLACK
+from ._settings import SLACK
 
 Session = t.Dict[str, t.Any]
 Expected = t.Tuple[int, t.Optional[str]]
+
+# A session takes a reload when its client sends something; that a statement from before has ended is not enough.
+_OVER_TCP = """
+    SELECT coalesce(json_agg(json_build_object('pid', pid, 'backend_start', backend_start::text, 'role', usename,
+        'database', datname, 'application_name', application_name, 'client_addr', host(client_addr),
+        'client_port', client_port, 'state', state, 'last_message', last_message::text,
+        'quiet', last_message < pg_conf_load_time()) ORDER BY backend_start), '[]')
+    FROM (SELECT *, greatest(backend_start, query_start) AS last_message FROM pg_stat_activity) a
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND client_addr IS NOT NULL
+"""
 
 
 def judge(database: Database, port: int, expected: t.Callable[[Session], Expected | None]) -> list[Session]:
@@ -22,7 +32,8 @@ def judge(database: Database, port: int, expected: t.Callable[[Session], Expecte
     if there is one; None for a session that is not concerned. Where the kernel can be asked (on the server's host) a
     longer keepalive timer proves a session stale. Where it cannot, or the timer says nothing, the reason counts.
     """
-    concerned = [(session, expected(session)) for session in database.tcp_sessions()]
+    sessions = t.cast("list[Session]", database.ask("reading the sessions", _OVER_TCP))
+    concerned = [(session, expected(session)) for session in sessions]
     timers = _kernel.timers(port) if concerned else {}
     found = []
     for session, wish in concerned:
@@ -40,6 +51,6 @@ def judge(database: Database, port: int, expected: t.Callable[[Session], Expecte
     return found
 
 
-def terminate(database: Database, sessions: list[dict[str, t.Any]]) -> list[int]:
+def terminate(database: Database, sessions: list[Session]) -> list[int]:
     """End *sessions*; the process ids of those that were still there."""
     return [one["pid"] for one in sessions if database.terminate(one["pid"], one["backend_start"])]

@@ -207,7 +207,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.pgharden.connection.plugins.module_utils import _duration, _options
-from ansible_collections.pgharden.connection.plugins.module_utils._drill import _run
+from ansible_collections.pgharden.connection.plugins.module_utils._drill import _run, _wish
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 
 
@@ -245,7 +245,7 @@ def main() -> None:
         return duration / 1000
 
     try:
-        wish = _run.Wish(
+        wish = _wish.Wish(
             side=options["side"],
             phases=options["phases"],
             faults=options["faults"],

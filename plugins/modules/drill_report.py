@@ -33,20 +33,8 @@ options:
     type: path
 extends_documentation_fragment:
   - pgharden.connection.attributes
+  - pgharden.connection.attributes.report_module
   - pgharden.connection.attributes.actiongroup
-attributes:
-  check_mode:
-    support: full
-    details:
-      - Writes no file.
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
-    details:
-      - The hosts are not touched, so that it never reports a change; the files get the run of the same variable again.
-  platform:
-    support: full
 """
 
 EXAMPLES = r"""

@@ -17,57 +17,6 @@ description:
   - Says what is then promised, in seconds for each phase of a session and each fault, before and after.
   - Never restarts the server and never ends a session, unless O(terminate_stale_sessions) says so.
 options:
-  profile:
-    description:
-      - The policy to start from, one of V(web), V(cloud_nat), V(pooled), V(analytics), V(interactive) and
-        V(replication), or the path of a YAML file with a policy of your own on the controller.
-    type: str
-    default: web
-  policy:
-    description:
-      - Keys that differ from the profile. Durations have a unit (V(350s), V(5min), V(1.5h)) or are V(off). With
-        V(null) nothing is asked for that key, and what it would set is left alone.
-    type: dict
-    default: {}
-    suboptions:
-      path_idle_limit:
-        description: The smallest idle timeout of any device on the path. Idle sessions are kept open below it.
-        type: raw
-      survive_lost_probes:
-        description: So many keepalive probes in a row may get lost without the path or the session being given up.
-        type: raw
-      detect_dead_peer_within:
-        description: A client that has vanished is noticed within this time, whatever its session was doing.
-        type: raw
-      stop_orphaned_query_within:
-        description:
-          - A statement or lock wait whose client is gone ends within this time. If it is not given,
-            O(policy.detect_dead_peer_within) counts for these phases too.
-        type: raw
-      tolerate_outage_of:
-        description: The network may be gone for this long without a session being lost.
-        type: raw
-      slow_reader_grace:
-        description: A healthy client may stop reading its result for this long.
-        type: raw
-      slow_reader_roles:
-        description: Roles whose sessions alone get O(policy.slow_reader_grace). Without them every session gets it.
-        type: raw
-      connect_within:
-        description: A client must have logged in within this time.
-        type: raw
-      close_idle_in_transaction_after:
-        description: A session that idles in a transaction is closed after this time.
-        type: raw
-      close_idle_session_after:
-        description: A session that idles outside of a transaction is closed after this time.
-        type: raw
-      close_transaction_after:
-        description: A transaction may last this long (PostgreSQL 17 and newer).
-        type: raw
-      detect_dead_standby_within:
-        description: A standby, or the primary seen from it, that has vanished is noticed within this time.
-        type: raw
   overrides:
     description:
       - Parameters of the server with values of your own, which win over the plan. With V(null) a parameter of the plan
@@ -75,11 +24,39 @@ options:
     type: dict
     default: {}
   layers:
-    description: Where settings are made, the kernel of the host and the PostgreSQL server.
+    description:
+      - Where settings are made, the kernel of the host and the PostgreSQL server.
+      - The kernel is left alone, and its settings are RV(unsupported), if the server turns out to run in another
+        network namespace, such as a container, or on another host. With V(os) alone no server is asked.
     type: list
     elements: str
     choices: [os, server]
     default: [os, server]
+  scope:
+    description:
+      - For which sessions settings of the server are made.
+      - V(server) is the whole server.
+      - V(databases) is C(ALTER DATABASE ... SET), for the O(databases) that are named, else for each that O(login_user)
+        owns, templates aside. V(roles) is C(ALTER ROLE ... SET), for the O(roles) that are named, else for
+        O(login_user).
+      - V(auto) is the whole server unless O(login_user) may not C(ALTER SYSTEM) what differs, or C(allow_alter_system)
+        is off. Then it is the O(databases) and O(roles) that are named, else the databases that O(login_user) owns,
+        else O(login_user) itself. RV(scope) says what was chosen and why.
+      - Parameters that databases and roles cannot have are RV(unsupported) then, and what the whole server has already
+        is not repeated.
+    type: str
+    choices: [auto, server, databases, roles]
+    default: auto
+  databases:
+    description: The databases to set, where it is not the whole server. O(login_user) must own them.
+    type: list
+    elements: str
+    default: []
+  roles:
+    description: The roles to set, where it is not the whole server. O(login_user) must be allowed to alter them.
+    type: list
+    elements: str
+    default: []
   sysctl_file:
     description: The file for the kernel's settings at the next boot.
     type: path
@@ -93,6 +70,7 @@ options:
 extends_documentation_fragment:
   - pgharden.connection.attributes
   - pgharden.connection.attributes.actiongroup
+  - pgharden.connection.policy
   - pgharden.connection.login
   - pgharden.connection.server
 attributes:
@@ -105,9 +83,13 @@ attributes:
   platform:
     support: full
     details:
-      - The server may run on any system when it is reached over the network. The kernel's settings are those of Linux.
+      - The server may run on any system when it is reached over the network. The kernel's settings are those of Linux,
+        FreeBSD and macOS; what was run on a real system is Linux.
 notes:
   - PostgreSQL 13 to 18.
+  - On a managed service the kernel is the provider's, so that O(layers) is V([server]).
+  - A server that Patroni manages is refused (C(managed_by_patroni)) where the whole of it would be set. Set it with
+    C(pgharden.connection.patroni).
   - Needs C(become) for the kernel's settings, and to log in as another OS user (O(login_os_user)).
 seealso:
   - module: pgharden.connection.revert
@@ -137,6 +119,16 @@ EXAMPLES = r"""
     apply_through: config_file
     config_file: /var/lib/pgsql/17/data/postgresql.conf
   become: true
+
+- name: Harden the databases of a managed service, as their owner
+  pgharden.connection.harden:
+    profile: cloud_nat
+    layers: [server]
+    databases: [shop, reports]
+    login_host: shop.abc123.eu-central-1.rds.amazonaws.com
+    login_user: shop_owner
+    login_password: "{{ shop_owner_password }}"
+  delegate_to: localhost
 """
 
 RETURN = r"""
@@ -144,7 +136,8 @@ promises:
   description:
     - The worst case, for each phase of a session and each fault, before and after. C(seconds) is the formula of that
       name, C(bound) adds the slack of the kernel's timers, V(null) is never.
-    - Before is what was configured for the whole server. C(roles) has what differs for single roles.
+    - They are about the sessions that RV(scope) covers, the worst of them where they differ. C(roles) has what differs
+      for single roles.
   returned: success, unless there is no server or it is down
   type: dict
   sample:
@@ -155,6 +148,19 @@ promises:
         bound: 8859.375
         formula: keepalive
         text: 2 h 11 min
+scope:
+  description:
+    - For which sessions the server's settings are made, C(covers) (V(server), V(databases), V(roles), V(databases and
+      roles)), with the C(databases) and C(roles).
+    - The C(reason) says why it is not the whole server. Sessions of other databases and roles do not have the settings,
+      and neither have those of databases that are made later.
+  returned: success
+  type: dict
+  sample:
+    covers: databases
+    databases: [reports, shop]
+    roles: []
+    reason: shop_owner is neither superuser nor has been granted ALTER SYSTEM on them
 plan:
   description: The settings that were worked out, C(server), C(roles) and C(os), with what they are C(unsupported) for.
   returned: success
@@ -207,6 +213,10 @@ server_down:
   description: Whether the server was down, so that only O(config_file) was changed and nothing checked by the server.
   returned: success
   type: bool
+hop:
+  description: The server as a hop of its path, with what is in force; M(pgharden.connection.path_report) reads it.
+  returned: success
+  type: dict
 revert_file:
   description: Where what was found before the first hardening is noted.
   returned: success
@@ -232,12 +242,14 @@ def main() -> None:
     """Run the module. Its action plugin has put the profile into the policy by now."""
     module = AnsibleModule(
         argument_spec={
-            "profile": {"type": "str", "default": "web"},
-            "policy": {"type": "dict", "default": {}, "options": _options.POLICY},
             "overrides": {"type": "dict", "default": {}},
             "layers": {"type": "list", "elements": "str", "choices": ["os", "server"], "default": ["os", "server"]},
+            "scope": {"type": "str", "choices": ["auto", "server", "databases", "roles"], "default": "auto"},
+            "databases": {"type": "list", "elements": "str", "default": []},
+            "roles": {"type": "list", "elements": "str", "default": []},
             "sysctl_file": {"type": "path", "default": "/etc/sysctl.d/90-pgharden-connection.conf"},
             "revert_file": {"type": "path"},
+            **_options.POLICY,
             **_options.LOGIN,
             **_options.SERVER,
         },

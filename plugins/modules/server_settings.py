@@ -49,6 +49,8 @@ notes:
   - PostgreSQL 13 to 18.
   - A session that is open takes new socket options with its client's next message, or those of a role or database not
     at all. Until then, or until it ends, it is one of RV(stale_sessions).
+  - Settings of the whole server are refused where Patroni manages it (C(managed_by_patroni)); to take one away, with
+    V(null), is not. Settings of roles and databases are in the catalogs, and replicated.
   - A login that is no superuser cannot see what has not been reloaded. GRANT it SELECT on C(pg_file_settings) and
     EXECUTE on C(pg_show_all_file_settings()) where that matters.
 seealso:

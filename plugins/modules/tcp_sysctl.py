@@ -11,8 +11,8 @@ short_description: Set the kernel's TCP settings, now and for the next boot
 version_added: 0.1.0
 author: pgharden maintainers (@pgharden)
 description:
-  - Sets sysctls named C(net.ipv4.tcp_*) in the kernel and in a file of their own that is read at boot. Either is
-    repaired when it is not as wanted, and nothing is written when both are.
+  - Sets sysctls named C(net.ipv4.tcp_*) (Linux) or C(net.inet.tcp.*) (FreeBSD, macOS) in the kernel and in a file that
+    is read at boot. Either is repaired when it is not as wanted, and nothing is written when both are.
   - All or nothing. When the kernel refuses a value, everything is put back and the task fails.
   - Says which other file wins over that file at boot, with its line, as RV(settings.shadowed_by).
   - In a container C(/proc/sys) is usually read-only. What cannot be set there is listed as RV(unsupported), with what
@@ -21,6 +21,8 @@ options:
   settings:
     description:
       - The name of each setting with its number, such as V(net.ipv4.tcp_keepalive_time) with V(60).
+      - FreeBSD and macOS have V(net.inet.tcp.keepidle) and V(net.inet.tcp.keepintvl) in milliseconds. A name that
+        belongs to another system is listed as RV(unsupported).
       - These count for IPv6 as well. For settings of any other name use M(ansible.posix.sysctl).
       - With V(null) it is taken out of O(sysctl_file), and its live value stays as it is.
       - What O(sysctl_file) has besides (other settings, comments) is kept.
@@ -32,6 +34,10 @@ options:
         in it.
       - Files are applied in the order of their names, whichever directory they are in; the last that has a setting
         decides. V(90) wins over what distributions and images ship, and leaves V(99) to whoever wants the last word.
+      - On FreeBSD the default means C(/etc/sysctl.conf), on macOS
+        C(/Library/LaunchDaemons/pgharden.connection.sysctl.plist), a job of launchd, which is loaded with C(launchctl)
+        as well. A file that is no C(.plist) is written as C(sysctl.conf) on macOS, whose old releases read
+        C(/etc/sysctl.conf).
     type: path
     default: /etc/sysctl.d/90-pgharden-connection.conf
 extends_documentation_fragment:
@@ -47,10 +53,11 @@ attributes:
   platform:
     support: full
     details:
-      - Linux only.
-    platforms: linux
+      - What was run on a real system is Linux. For FreeBSD and macOS the answers of their programs were played from
+        records, see the page about systems.
+    platforms: linux, freebsd, darwin
 notes:
-  - Needs root, that is C(become).
+  - Needs root, that is C(become). On Windows use the role P(pgharden.connection.windows#role).
   - A network namespace has values of its own and does not inherit those of the host. Set them where the server runs.
   - A changed value does not reach a connection that already waits for its first keepalive probe, nor one whose program
     asked for a value of its own.
@@ -71,6 +78,13 @@ EXAMPLES = r"""
   pgharden.connection.tcp_sysctl:
     settings:
       net.ipv4.tcp_retries2:
+
+- name: The same 120 seconds on FreeBSD and macOS
+  pgharden.connection.tcp_sysctl:
+    settings:
+      net.inet.tcp.keepidle: 60000
+      net.inet.tcp.keepintvl: 10000
+      net.inet.tcp.keepcnt: 6
 """
 
 RETURN = r"""
@@ -110,8 +124,8 @@ unsupported:
   description:
     - What is not as wanted and cannot be set here. C(key) is the name of the setting, C(detail) says what to do.
     - C(reason) is V(read_only) where C(/proc/sys) or the directory of O(sysctl_file) is, V(absent) where the kernel
-      does not have the setting, or V(forbidden) where it refuses it to the root of a container. Refused to a user that
-      is not root, the task fails.
+      does not have the setting, or V(forbidden) where it refuses it to the root of a container or jail. Refused to a
+      user that is not root, the task fails.
   returned: success
   type: list
   elements: dict

@@ -13,7 +13,7 @@ from ansible.module_utils.common.yaml import yaml_load
 
 from ..module_utils._errors import Failure
 
-DIRECTORY = Path(__file__).resolve().parents[2] / "profiles"
+DIRECTORY = Path(__file__).resolve().parent / "profiles"
 
 
 def names() -> list[str]:

@@ -30,16 +30,21 @@ Write = t.Callable[[str, str, Result, datetime.datetime], list[str]]
 
 def run(task: t.Any, variables: Result, lines: t.Callable[[dict[str, Result]], list[str]], write: Write) -> Result:
     """The result of an action that prints the *lines* of a registered variable of all hosts, and writes their files."""
-    name = task.args["variable"]
-    found = {host: variables["hostvars"][host].get(name) for host in _hosts(task.register, variables)}
-    results = {host: value for host, value in found.items() if value}
-    text = lines(results)
+    found = results(task, variables)
+    text = lines(found)
     if text:
         Display().display("\n".join(["", *text, ""]))
     directory = task.args.get("directory")
     if not directory or variables.get("ansible_check_mode"):
         return {"changed": False, "files": []}
-    return {"changed": False, **_written(os.path.abspath(os.path.expanduser(directory)), results, write)}
+    return {"changed": False, **_written(os.path.abspath(os.path.expanduser(directory)), found, write)}
+
+
+def results(task: t.Any, variables: Result) -> dict[str, Result]:
+    """What the task's variable has for each host of the batch that has it."""
+    name = task.args["variable"]
+    found = {host: variables["hostvars"][host].get(name) for host in _hosts(task.register, variables)}
+    return {host: value for host, value in found.items() if value}
 
 
 def _hosts(register: t.Any, variables: Result) -> list[str]:
@@ -93,10 +98,17 @@ def wrapped(text: str, indent: str = "  ") -> list[str]:
 
 
 def without_result(result: Result) -> str:
-    """Why a host has nothing to report."""
+    """Why a host has nothing to report, for a reader of what Ansible has printed."""
     if result.get("skipped"):
         return "skipped"
-    return f"failed, see above: {result.get('msg', '')}" if result.get("failed") else "unreachable, see above"
+    return f"failed, see above: {reason(result)}" if result.get("failed") else "unreachable, see above"
+
+
+def reason(result: Result) -> str:
+    """The same in a few words, for a reader of a file."""
+    if result.get("skipped"):
+        return "skipped"
+    return str(result.get("msg", "")).removeprefix("Task failed: ") if result.get("failed") else "unreachable"
 
 
 # ---- files

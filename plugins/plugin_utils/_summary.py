@@ -37,8 +37,16 @@ def lines(results: t.Mapping[str, t.Mapping[str, t.Any]], check_mode: bool = Fal
         stale = {host: len(_stale(results[host])) for host in hosts} if len(paragraph) > 1 else {}
         if any(stale.values()):
             counts = ", ".join(f"{count} on {host}" for host, count in stale.items() if count)
-            text += _wrapped(f"open sessions on the old socket options until their client's next message: {counts}")
+            end = "they end" if _covered(results[hosts[0]]) else "their client's next message"
+            text += _wrapped(f"open sessions on the old socket options until {end}: {counts}")
     return text
+
+
+def _covered(result: t.Mapping[str, t.Any]) -> str:
+    """The databases and roles that were set; nothing where it is the whole server."""
+    scope = result.get("scope", {})
+    kinds = [(kind, ", ".join(scope[kind])) for kind in ("databases", "roles") if scope.get(kind)]
+    return " and ".join(f"{kind} {names}" for kind, names in kinds)
 
 
 def _stale(result: t.Mapping[str, t.Any]) -> list[t.Mapping[str, t.Any]]:
@@ -56,6 +64,9 @@ def _of_host(result: t.Mapping[str, t.Any], check_mode: bool) -> list[str]:
         return [_unchanged(result, after)]
     text = [f"{changed} {'value' if changed == 1 else 'values'} {'would change' if check_mode else 'changed'}"]
     before = _by_key(result, "before")
+    covered = _covered(result)
+    if covered:
+        text += _wrapped(f"for sessions of {covered} only:")
     for label, phase, fault in _LINES:
         if (phase, fault) in after:
             text.append(_promise(label, before[phase, fault], after[phase, fault]))
@@ -67,7 +78,8 @@ def _of_host(result: t.Mapping[str, t.Any], check_mode: bool) -> list[str]:
 
 def _unchanged(result: t.Mapping[str, t.Any], after: t.Mapping[tuple[str, str], t.Any]) -> str:
     """One line: the run that changed something has told the rest."""
-    parts = ["nothing to change"]
+    covered = _covered(result)
+    parts = [f"nothing to change, for sessions of {covered} only" if covered else "nothing to change"]
     idle = after.get(("idle", "peer_vanished"))
     if idle:
         parts.append(f"an idle client that vanished is noticed after {idle['text']}")

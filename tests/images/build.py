@@ -2,10 +2,11 @@
 # Copyright (c) 2026 pgharden maintainers
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the container images with PostgreSQL: ``build.py [MAJOR ...]``, every major if none is named.
+"""Makes the container images with PostgreSQL: ``build.py [NAME ...]``, every major if none is named.
 
 The base comes from a registry if one answers, otherwise from the distribution's packages through mmdebstrap. An image
-is made once; its tag is a hash of what it is made of.
+is made once; its tag is a hash of what it is made of. ``patroni`` is an image on top of that of a major, with the very
+Patroni that requirements/dev.txt has brought into .venv: a container needs no way to a package index.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import dataclasses
 import fcntl
 import functools
 import hashlib
+import importlib.metadata
 import os
 import re
 import shutil
@@ -29,6 +31,9 @@ import urllib.request
 from pathlib import Path
 
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
+PATRONI_DOCKERFILE = Path(__file__).with_name("Dockerfile.patroni")
+#: The name of that image, and the major that it is on top of.
+PATRONI, PATRONI_MAJOR = "patroni", 17
 REPOSITORY = "pgharden-test"
 REGISTRY = "https://registry-1.docker.io/v2/"
 KEYRINGS = Path("/usr/share/keyrings")
@@ -82,13 +87,19 @@ RECIPES = {
 }
 
 
-def image(major: int) -> str:
-    """The name of the image of that major, built or not."""
-    inputs = _hash(DOCKERFILE.read_text(), RECIPES[major], MMDEBSTRAP)
+Name = int | str
+
+
+def image(major: Name) -> str:
+    """The name of the image of that major, or of Patroni's, built or not."""
+    if major == PATRONI:
+        inputs = _hash(PATRONI_DOCKERFILE.read_text(), _patroni().version, image(PATRONI_MAJOR))
+        return f"{REPOSITORY}/patroni:{PATRONI_MAJOR}-{inputs}"
+    inputs = _hash(DOCKERFILE.read_text(), RECIPES[t.cast("int", major)], MMDEBSTRAP)
     return f"{REPOSITORY}/postgres:{major}-{inputs}"
 
 
-def exists(major: int) -> bool:
+def exists(major: Name) -> bool:
     """Whether the image is there."""
     return _there(image(major))
 
@@ -108,16 +119,21 @@ def missing() -> str:
     return ""
 
 
-def ensure(major: int) -> bool:
+def ensure(major: Name) -> bool:
     """Build the image unless it is there; whether it was built. Others who want the same one wait."""
     if exists(major):
         return False
     if problem := missing():
-        raise BuildError(f"the image of PostgreSQL {major} cannot be built: {problem}")
+        raise BuildError(f"the image of {_called(major)} cannot be built: {problem}")
+    if major == PATRONI:
+        ensure(PATRONI_MAJOR)
     with _locked(f"image-{major}"), tempfile.TemporaryDirectory(prefix=f"{REPOSITORY}-") as scratch:
         if exists(major):
             return False
-        build = _Build(RECIPES[major], Path(scratch))
+        if major == PATRONI:
+            _Build(RECIPES[PATRONI_MAJOR], Path(scratch)).patroni()
+            return True
+        build = _Build(RECIPES[t.cast("int", major)], Path(scratch))
         arguments = [f"--build-arg=BASE={build.base()}", f"--build-arg=MAJOR={major}", f"--tag={image(major)}"]
         with DOCKERFILE.open("rb") as dockerfile:  # no context: the Dockerfile copies nothing
             build.run("docker", "build", "--force-rm", *arguments, "-", stdin=dockerfile)
@@ -134,15 +150,31 @@ class _Build:
         self.log = scratch / "log"
 
     def run(self, *argv: str, stdin: t.IO[bytes] | int = subprocess.DEVNULL, cwd: Path | None = None) -> None:
-        """Run a step, or say how it failed."""
-        with self.log.open("ab") as log:
-            done = subprocess.run(argv, check=False, stdin=stdin, stdout=log, stderr=log, cwd=cwd)
-        if done.returncode:
+        """Run a step, or say how it failed. It has a second try, for mirrors and registries that fail for a moment."""
+        for _turn in range(2):
+            if not isinstance(stdin, int):
+                stdin.seek(0)
+            with self.log.open("ab") as log:
+                done = subprocess.run(argv, check=False, stdin=stdin, stdout=log, stderr=log, cwd=cwd)
+            if not done.returncode:
+                break
+        else:
             tail = "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-30:])
             raise BuildError(
                 f"the image with {self.recipe.suite} was not built: {' '.join(argv[:2])} ended with {done.returncode}. "
                 f"The end of its log:\n{tail}"
             )
+
+    def patroni(self) -> None:
+        """The image of Patroni: its context is the package as it lies in .venv, which is pure Python."""
+        context = self.scratch / "context"
+        for file in _patroni().files or []:
+            if file.parts[0].startswith(PATRONI) and "__pycache__" not in file.parts:
+                (context / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file.locate(), context / file)
+        shutil.copyfile(PATRONI_DOCKERFILE, context / "Dockerfile")
+        arguments = [f"--build-arg=BASE={image(PATRONI_MAJOR)}", f"--tag={image(PATRONI)}"]
+        self.run("docker", "build", "--force-rm", *arguments, str(context))
 
     def base(self) -> str:
         """The name of a base image that is there."""
@@ -184,6 +216,17 @@ class _Build:
         self.run("apt-get", *options, "download", "ubuntu-keyring", cwd=apt)
         self.run("dpkg-deb", "--extract", str(next(apt.glob("ubuntu-keyring_*.deb"))), str(apt))
         return apt / str(installed.relative_to("/"))
+
+
+def _called(major: Name) -> str:
+    return "Patroni" if major == PATRONI else f"PostgreSQL {major}"
+
+
+def _patroni() -> importlib.metadata.Distribution:
+    try:
+        return importlib.metadata.distribution(PATRONI)
+    except importlib.metadata.PackageNotFoundError:
+        raise BuildError("the image of Patroni takes it from .venv: run make setup, and .venv/bin/python") from None
 
 
 def _hash(*inputs: object) -> str:
@@ -233,22 +276,29 @@ class _locked:
         self._file.close()
 
 
-def _report(major: int) -> str:
+def _report(major: Name) -> str:
     began = time.monotonic()
     built = ensure(major)
     how = f"built in {time.monotonic() - began:.0f} s" if built else "there already"
-    return f"PostgreSQL {major} on {RECIPES[major].suite}: {image(major)} {how}"
+    suite = RECIPES[PATRONI_MAJOR if major == PATRONI else t.cast("int", major)].suite
+    return f"{_called(major)} on {suite}: {image(major)} {how}"
 
 
 def main() -> int:
     """Build what was asked for, two at a time."""
     parser = argparse.ArgumentParser(description="Build the container images with PostgreSQL.")
-    parser.add_argument("majors", metavar="MAJOR", type=int, nargs="*", help="PostgreSQL majors, default all")
+    parser.add_argument(
+        "majors",
+        metavar="NAME",
+        type=lambda name: int(name) if name.isdigit() else name,
+        nargs="*",
+        help=f"PostgreSQL majors, or {PATRONI}; default all majors",
+    )
     parser.add_argument("--names", action="store_true", help="only print the names of the images")
     arguments = parser.parse_args()
     majors = arguments.majors or list(RECIPES)
-    if unknown := set(majors) - set(RECIPES):
-        parser.error(f"no recipe for PostgreSQL {', '.join(map(str, unknown))}, there is one for {list(RECIPES)}")
+    if unknown := set(majors) - {*RECIPES, PATRONI}:
+        parser.error(f"no recipe for {', '.join(map(_called, unknown))}, there is one for {[*RECIPES, PATRONI]}")
     if arguments.names:
         print(*map(image, majors), sep="\n")
         return 0

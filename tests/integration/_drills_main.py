@@ -10,6 +10,7 @@ to be killed runs in a fork. Whatever a drill leaves without a parent becomes a 
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 #: Seconds that orphans may take to end by themselves on a busy machine.
-ORPHANS = 5.0
+ORPHANS = 20.0
 
 
 def main() -> None:
@@ -31,24 +32,25 @@ def main() -> None:
     package.__path__ = [f"{order['collections']}/ansible_collections"]
     sys.modules["ansible_collections"] = package
     from ansible_collections.pgharden.connection.plugins.module_utils import _login
-    from ansible_collections.pgharden.connection.plugins.module_utils._drill import _run
+    from ansible_collections.pgharden.connection.plugins.module_utils._drill import _connections, _run, _wish
     from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 
     if "spare_seconds" in order:
-        _run._SPARE_SECONDS = order["spare_seconds"]
+        _connections._SPARE_SECONDS = order["spare_seconds"]
     login = _login.Login(**order["login"])
 
     def drill(plan: dict[str, t.Any]) -> t.Any:
         try:
-            if plan.get("signal") == "TERM":
-                signal.setitimer(signal.ITIMER_REAL, plan["after"])
-            result = _run.run(login, _run.Wish(**plan["wish"]), False)
+            try:
+                if plan.get("signal") == "TERM":
+                    signal.setitimer(signal.ITIMER_REAL, plan["after"])
+                result = _run.run(login, _wish.Wish(**plan["wish"]), False)
+            finally:  # where the signal may come, too
+                signal.setitimer(signal.ITIMER_REAL, 0)
         except Failure as failure:
             return "interrupted" if failure.code == "interrupted" else str(failure)
         except Interrupted:
             return "interrupted"
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
         return [{key: row[key] for key in ("phase", "fault", "verdict", "text")} for row in result["cells"]]
 
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -62,6 +64,7 @@ def main() -> None:
             if time.monotonic() > deadline:
                 sys.exit(f"{plan} left processes behind: {children()}")
             time.sleep(0.01)
+    gc.collect()  # a signal in the middle of a login leaves an error and its connection to each other
     if handles() != before:
         sys.exit(f"open before: {before}, afterwards: {handles()}")
     json.dump(outcomes, sys.stdout)

@@ -178,8 +178,8 @@ def finish(process: subprocess.Popen[str]) -> Result:
 
 
 def wait_for(found: t.Callable[[], t.Any], process: subprocess.Popen[str] | None = None) -> t.Any:
-    """Ask until *found* is true: 30 s are a hundred times what it takes here; a busy machine may need them."""
-    deadline = time.monotonic() + 30
+    """Ask until *found* is true: 60 s are two hundred times what it takes; a busy machine may need them."""
+    deadline = time.monotonic() + 60
     while True:
         value = found()
         if value:

@@ -140,7 +140,7 @@ def in_force(cluster: Cluster, *names: str, **conn: t.Any) -> list[str]:
         ]
 
 
-def wait_until(condition: t.Callable[[], t.Any], seconds: float = 20) -> None:
+def wait_until(condition: t.Callable[[], t.Any], seconds: float = 60) -> None:
     """Generous: a limit for what hangs, not a measure of what is fast."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -323,15 +323,21 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     moments = random.Random(1)
     interrupted = 0
 
+    reader, writer = os.pipe()
+
     def run() -> None:
+        os.write(writer, b".")
         for data in itertools.cycle((NEW, OLD)):
             _files.replace(str(path), data)
 
     for _turn in range(200):
         pid = fork(run)
+        os.read(reader, 1)  # a busy machine may let it begin late
         time.sleep(moments.uniform(0.001, 0.02))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         interrupted += bool(leftovers(tmp_path))
         check_whole(path)
+    os.close(reader)
+    os.close(writer)
     assert interrupted > 10

@@ -127,7 +127,7 @@ def test_a_backend_that_ends_too_late_breaks_its_promise(cluster: Cluster) -> No
         (pid,) = running.await_sessions("state = 'idle in transaction'")
         os.kill(pid, signal.SIGSTOP)
         try:
-            time.sleep(4.5 + 1 + 2)  # bound, tolerance, and what the drill needs until the fault
+            time.sleep(4.5 + 1 + 5)  # bound, tolerance, and what the drill may need until the fault
         finally:
             os.kill(pid, signal.SIGCONT)
         result = running.result()
@@ -136,7 +136,7 @@ def test_a_backend_that_ends_too_late_breaks_its_promise(cluster: Cluster) -> No
     assert found["idle x peer_vanished"]["verdict"] == "kept"
     row = found["idle_in_transaction x peer_vanished"]
     assert (row["outcome"], row["verdict"], row["promised"]) == ("gone", "broken", 4)
-    assert 5.5 < row["measured"] < 8.5
+    assert 5.5 < row["measured"] < 4.5 + 1 + 5 + 3  # until a busy machine looks again
     assert row["text"] in result["msg"]
     assert result["msg"].startswith("1 of 2 promises were not kept. idle_in_transaction x peer_vanished: gone after")
     assert any("kernel of this host" in reason for reason in row["reasons"])
@@ -164,7 +164,7 @@ def test_a_proxy_in_between_is_named_as_the_reason(cluster: Cluster, new_cluster
     assert found["authenticating x process_died"]["verdict"] == "not_possible"
     assert found["authenticating x peer_vanished"]["verdict"] == "kept"
     assert result["log"]["source"] is None and "another host" in result["log"]["reason"]
-    _drill.await_nothing(cluster, 6)  # the relay's own connections end with it
+    _drill.await_nothing(cluster)  # the relay's own connections end with it
 
 
 @one_major
@@ -173,7 +173,7 @@ def test_a_pooler_in_between_is_refused(cluster: Cluster, way: str) -> None:
     with _drill.relay(cluster, cluster, way) as port:
         message = _drill.refused(drill(cluster, login_port=port), "pooler_in_between")
     assert "Log in to the server itself" in message
-    _drill.await_nothing(cluster, 6)
+    _drill.await_nothing(cluster)
 
 
 # ---- the other side
@@ -193,7 +193,7 @@ def test_every_promise_of_a_client_is_kept(cluster: Cluster) -> None:
     for row in found.values():
         # Never early, but for the time since the last packet, which keepalive counts from.
         assert row["promised"] - 1.5 < row["measured"] <= row["bound"] + 1.5
-    _drill.await_nothing(cluster, 5)
+    _drill.await_nothing(cluster)
 
 
 @one_major
@@ -205,7 +205,7 @@ def test_a_client_without_keepalive_has_no_bound(cluster: Cluster) -> None:
         assert row["text"].endswith("nothing would end it")
     assert found["sending x peer_vanished"]["text"].endswith("would take 15 min 25 s")
     assert found["connecting x peer_vanished"]["promised"] == 10  # this collection's own connect_timeout
-    _drill.await_nothing(cluster, 5)
+    _drill.await_nothing(cluster)
 
 
 # ---- whoever runs it, and by whatever address
@@ -283,7 +283,7 @@ def test_links_of_namespaces_are_cut_and_gone_afterwards(new_cluster: NewCluster
     assert _drill.left(cluster) == _drill.NOTHING
     found = kept(drill(cluster, method="namespace", side="client", connect_params=SHORT_CLIENT))
     assert len(found) == 4
-    _drill.await_nothing(cluster, 5)
+    _drill.await_nothing(cluster)
 
 
 @one_major
@@ -340,7 +340,7 @@ def test_too_few_connections(new_cluster: NewCluster, user: str) -> None:
         message = _drill.refused(drill(cluster, **options), "too_few_connections")
         assert "it needs 7 connections, and the server has 6 left" in message
         kept(drill(cluster, **options, faults=["process_died", "peer_vanished"]))
-    _drill.await_nothing(cluster, 2)
+    _drill.await_nothing(cluster)
 
 
 @one_major
@@ -450,7 +450,7 @@ def test_a_log_whose_lines_name_no_process(cluster: Cluster) -> None:
 
 
 def test_a_log_of_the_logging_collector_is_read_through_the_server(new_cluster: NewCluster) -> None:
-    cluster = new_cluster(15, conf=_drill.conf(logging_collector="on", log_directory="written"))
+    cluster = new_cluster(15, conf=_drill.conf(logging_collector="on", log_directory="written", log_rotation_age="0"))
     cluster.query("CREATE ROLE reader LOGIN")
     wanted: dict[str, t.Any] = {"phases": ["idle"], "faults": ["peer_vanished"]}
     result = drill(cluster, **wanted)

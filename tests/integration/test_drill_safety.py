@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:
 
 DRILLS = Path(__file__).with_name("_drills_main.py")
 #: Seconds that what has ended may take to be seen off by a busy machine.
-SLACK = 5.0
+SLACK = 15.0
 METHODS = [pytest.param("socket", id="socket"), pytest.param("namespace", id="namespace", marks=as_root)]
 
 
@@ -39,7 +39,7 @@ def test_all_is_well_with_two_drills_at_once(new_cluster: NewCluster) -> None:
         second.await_sessions("query ~ 'pg_sleep'", 4)  # of both together
         for running in (first, second):
             assert len(kept(running.result())) == 14
-    await_nothing(cluster, SLACK)
+    await_nothing(cluster)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -50,13 +50,14 @@ def test_an_interrupted_drill_tidies_up(
     cluster = new_cluster(15, conf=_drill.conf(client_connection_check_interval="0"), hba=_drill.HBA)
     environment = {"TMPDIR": str(tmp_path)}
     with Running(cluster, method=method, patience="60s", outage="50s", environment=environment) as running:
-        running.await_sessions("query ~ 'pg_sleep|COPY|^SELECT 1'", 10)
+        # Seven last for most of a minute; those that are noticed sooner may be gone before anybody has counted them.
+        running.await_sessions("query ~ 'pg_sleep|COPY|advisory_lock|count'", 6)
         if method == "namespace":
             message = _drill.refused(drill(cluster, method=method), "another_drill")
             assert "another one is under way on this host" in message
         time.sleep(1)  # into the faults
         children = running.children()
-        assert len(children) >= 10
+        assert len(children) >= 6
         began = time.monotonic()
         # A terminal's goes to the children, too.
         os.killpg(running.process.pid, number) if number == signal.SIGINT else running.process.send_signal(number)
@@ -93,7 +94,7 @@ def test_the_next_drill_removes_what_a_killed_one_left(new_cluster: NewCluster, 
     for other in others:
         assert other.execute("SELECT 1") == [(1,)]
         other.close()
-    await_nothing(cluster, SLACK)
+    await_nothing(cluster)
     assert _drill.processes(cluster) == set()
 
 
@@ -125,7 +126,7 @@ def test_a_server_that_goes_down_under_it(cluster: Cluster) -> None:
     assert not [pid for pid in children if Path("/proc", str(pid)).exists()]
     assert _drill.processes(cluster) == set()
     cluster.start_again()
-    await_nothing(cluster, SLACK)
+    await_nothing(cluster)
 
 
 def test_two_hundred_busy_clients_do_not_notice(new_cluster: NewCluster) -> None:
@@ -151,7 +152,7 @@ def test_two_hundred_busy_clients_do_not_notice(new_cluster: NewCluster) -> None
     assert processed and int(processed[1]) > 100, output
     assert re.search(r"number of failed transactions: 0 \(", output), output
     assert cluster.query("SELECT count(*) FROM pgbench_history") == [(int(processed[1]),)]
-    await_nothing(cluster, SLACK)
+    await_nothing(cluster)
 
 
 # ---- many of them
@@ -174,7 +175,7 @@ def test_two_hundred_drills_leave_nothing_behind(new_cluster: NewCluster, tmp_pa
     # What killed ones left is removed by the next one.
     for method in ("socket", "namespace") if places.is_root() else ("socket",):
         kept(drill(cluster, method=method, phases=["idle"], faults=["process_died"]))
-    await_nothing(cluster, SLACK)
+    await_nothing(cluster)
     assert _drill.processes(cluster) == set()
     assert list(tmp_path.iterdir()) == []
 

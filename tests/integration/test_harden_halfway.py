@@ -36,8 +36,8 @@ def test_the_server_refuses_the_last_value(host: Host) -> None:
 @pytest.mark.parametrize("way", ["tcp", "os_user"])
 def test_a_reload_that_takes_too_long(host: Host, way: str) -> None:
     before = host.state()
-    # Half a second is enough for a frozen server, and short for the test.
-    with host.halfway(reload_timeout=0.5, way=way, policy=SLOW) as process:
+    # Short for the test, and so long that the watcher sees the run wait on a busy machine, too.
+    with host.halfway(reload_timeout=3, way=way, policy=SLOW) as process:
         result = finish(process)
         # Files and kernel are back although the server cannot be asked.
         assert host.files() == before["files"]
@@ -150,7 +150,7 @@ def test_a_read_only_proc_sys_leaves_the_server_part(new_cluster: NewCluster, ma
 def test_without_the_right_nothing_changes(host: Host) -> None:
     host.cluster.query("CREATE ROLE plain LOGIN")
     before = host.state()
-    result = host.harden(login_user="plain")
+    result = host.harden(login_user="plain", scope="server")
     assert (result["rc"], result["failure"]["code"]) == (1, "not_allowed")
     assert "plain" in result["msg"]
     assert host.state() == before

@@ -129,7 +129,7 @@ def test_a_tarball_that_is_installed_elsewhere(fleet: Fleet) -> None:
         [*galaxy, "install", "--offline", "-p", str(installed), "pgharden-connection-0.1.0.tar.gz"],
     ):
         subprocess.run(argv, cwd=fleet.directory, env=env, check=True, capture_output=True)
-    assert (installed / "ansible_collections/pgharden/connection/profiles/web.yml").is_file()
+    assert (installed / "ansible_collections/pgharden/connection/plugins/plugin_utils/profiles/web.yml").is_file()
     path = {"ANSIBLE_COLLECTIONS_PATH": str(installed)}
     result = run_playbook_without_path(fleet, HARDEN, fleet.directory, path)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def fleet(new_cluster: NewCluster, tmp_path: Path) -> tuple[Cluster, dict[str, s
     cluster = new_cluster(max(available_majors(), default=MAJORS[-1]))
     login = " ".join(
         f"{role}_login_unix_socket={cluster.socket_dir} {role}_become=false {role}_revert_file={tmp_path}/revert.json"
-        for role in ("harden", "revert", "drill")
+        for role in ("harden", "revert", "drill", "audit")
     )
     # The whole drill waits for timers of over a minute; a killed client of a busy server is noticed within seconds.
     login += " drill_phases=executing,idle drill_faults=process_died"
@@ -63,12 +64,20 @@ def idle(cluster: Cluster) -> str:
     return str(cluster.query("SELECT setting FROM pg_settings WHERE name = 'tcp_keepalives_idle'", tcp=True)[0][0])
 
 
+def leave_only_what_collections_may_use(installed: Path) -> None:
+    """The community package's rule: a collection works without any file outside of these directories."""
+    for path in installed.iterdir():
+        if path.name not in ("meta", "playbooks", "plugins", "roles"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def test_fleet_commands_and_playbook(fleet: tuple[Cluster, dict[str, str]], tmp_path: Path) -> None:
     cluster = fleet[0]
-    install, check, harden, drill, revert = block("Use it", "sh").splitlines()
-    shell(fleet, places.REPOSITORY, f"ansible-galaxy collection build --force --output-path {tmp_path}")
+    install, check, harden, drill, audit, revert = block("Use it", "sh").splitlines()
+    shell(fleet, places.REPOSITORY, f"{sys.executable} tools/tarball.py --output-path {tmp_path}")
     (tarball,) = tmp_path.glob("*.tar.gz")
     shell(fleet, tmp_path, install.replace("pgharden.connection", str(tarball)))
+    leave_only_what_collections_may_use(tmp_path / "collections" / "ansible_collections" / "pgharden" / "connection")
 
     assert "+tcp_keepalives_idle = " in shell(fleet, tmp_path, check)
     assert idle(cluster) == "7200"
@@ -80,6 +89,9 @@ def test_fleet_commands_and_playbook(fleet: tuple[Cluster, dict[str, str]], tmp_
 
     assert "2 kept, 0 broken" in shell(fleet, tmp_path, drill)
     assert (tmp_path / "reports" / "drill-db1.svg").is_file()
+
+    assert "1 host, by their worst: " in shell(fleet, tmp_path, audit)
+    assert "idle" in (tmp_path / "reports" / "audit.html").read_text()
 
     shell(fleet, tmp_path, revert)
     assert idle(cluster) == "7200"

@@ -22,6 +22,8 @@ if t.TYPE_CHECKING:
 
 IDLE = "tcp_keepalives_idle"
 WRONG = "wr0ng-Secret-Of-The-Test"
+#: For logins that are bound to fail; that others are tried again is shown in test_connect_retry.
+ONCE = {"connect_retry": "off"}
 
 with_tls = pytest.mark.parametrize("major", [min(available_majors({"tls"}), default=15)])
 
@@ -86,9 +88,9 @@ def test_the_most_talkative_run_tells_no_password(locked: Cluster, tmp_path: Pat
 def test_nobody_of_that_name(cluster: Cluster) -> None:
     assert "login_user" in refuse(cluster, {IDLE: 60}, "login_failed", login_user="no_such_role")
     assert "login_db" in refuse(cluster, {IDLE: 60}, "login_failed", login_db="no_such_db")
-    message = refuse(cluster, {IDLE: 60}, "login_failed", login_host="127.0.0.1", login_port=5)
+    message = refuse(cluster, {IDLE: 60}, "login_failed", login_host="127.0.0.1", login_port=5, **ONCE)
     assert "login_port" in message
-    refuse(cluster, {IDLE: 60}, "login_failed", login_unix_socket="/nowhere")
+    refuse(cluster, {IDLE: 60}, "login_failed", login_unix_socket="/nowhere", **ONCE)
     refuse(cluster, {IDLE: 60}, "login_failed", connect_params={"no_such_keyword": 1})
 
 
@@ -120,16 +122,18 @@ def test_the_server_is_full(new_cluster: NewCluster, major: int) -> None:
     cluster.query("CREATE ROLE plain LOGIN")
     before = state(cluster)
     with contextlib.ExitStack() as stack:
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        first = stack.enter_context(cluster.session(tcp=False))
         # Servers count a session for a moment after its end.
-        wait_until(lambda: cluster.query("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL") == [(1,)])
-        for _turn in range(6):
+        wait_until(lambda: first.execute(sessions) == [(1,)])
+        for _turn in range(5):
             stack.callback(psycopg2.connect(**cluster.conninfo()).close)
         path = str(cluster.config_file)
         for options in ({}, {"apply_through": "config_file", "config_file": path}, {"login_user": "plain"}):
-            result = run(cluster, {IDLE: 60}, **options)
+            result = run(cluster, {IDLE: 60}, **ONCE, **options)
             assert result["failure"]["code"] == "login_failed"
             assert "Free a connection" in result["msg"]
-    wait_until(lambda: cluster.query("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL") == [(1,)])
+    wait_until(lambda: cluster.query(sessions) == [(1,)])
     assert state(cluster) == before
 
 
@@ -138,7 +142,7 @@ def test_the_server_does_not_answer(cluster: Cluster) -> None:
     before = state(cluster)
     cluster.pause()
     for access in (over_tcp(cluster), over_socket(cluster)):
-        result = run(cluster, {IDLE: 60}, connect_params={"connect_timeout": 2}, **access)
+        result = run(cluster, {IDLE: 60}, connect_params={"connect_timeout": 2}, **ONCE, **access)
         assert result["failure"]["code"] == "login_failed"
         assert "hangs" in result["msg"]
     cluster.resume()
@@ -168,7 +172,7 @@ def test_the_server_is_starting(cluster: Cluster) -> None:
 
         wait_until(lambda: re.search("starting up|not yet accepting", login()))
         for options in ({}, {"apply_through": "config_file", "config_file": path}, {"role": "postgres"}):
-            result = run(cluster, {IDLE: 60}, **options)
+            result = run(cluster, {IDLE: 60}, **ONCE, **options)
             assert result["failure"]["code"] == "login_failed"
             assert "Wait until the server has started" in result["msg"]
     finally:
@@ -181,7 +185,7 @@ def test_the_server_is_starting(cluster: Cluster) -> None:
 def test_shutting_down_or_down(cluster: Cluster) -> None:
     cluster.stop()
     for access in (over_tcp(cluster), over_socket(cluster)):
-        assert "Start the server" in refuse(cluster, {IDLE: 60}, "login_failed", **access)
+        assert "Start the server" in refuse(cluster, {IDLE: 60}, "login_failed", **ONCE, **access)
     cluster.start_again()
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from _settings import alive, wait_until
 from support import Cluster, available_majors, places, run_module, run_playbook
 from support.sockets import seconds
 
@@ -37,7 +37,7 @@ def test_a_tcp_session_shows_its_timer(cluster: Cluster) -> None:
     with cluster.session() as session:
         assert session.execute("SELECT pg_backend_pid(), inet_client_port()") == [(session.pid, session.local_port)]
         (socket,) = [s for s in cluster.sockets() if s.local_port == cluster.port and s.peer_port == session.local_port]
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 10
         while socket.timer != "keepalive":  # until the last answer is acknowledged, the retransmission's timer runs
             assert time.monotonic() < deadline
             (socket,) = [s for s in cluster.sockets() if s.peer_port == session.local_port]
@@ -47,17 +47,17 @@ def test_a_tcp_session_shows_its_timer(cluster: Cluster) -> None:
 
 
 def test_a_session_is_left_alone_and_raises_what_the_server_says(cluster: Cluster) -> None:
-    with cluster.session() as session:
-        session.send("SELECT pg_sleep(0.5), 1")
+    with cluster.session() as session, cluster.session() as other:
+        other.execute("SELECT pg_advisory_lock(1)")
+        session.send("SELECT pg_advisory_lock(1), 1")
         with pytest.raises(TimeoutError):
             session.receive(timeout=0.05)
+        other.execute("SELECT pg_advisory_unlock(1)")
         assert session.receive() == [("", 1)]
         with pytest.raises(psycopg2.errors.DivisionByZero):
             session.execute("SELECT 1 / 0")
         session.kill()
-    deadline = time.monotonic() + 5
-    while cluster.query("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (session.pid,)):
-        assert time.monotonic() < deadline
+    wait_until(lambda: not cluster.query("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (session.pid,)))
 
 
 def test_sysctls_are_private(cluster: Cluster) -> None:
@@ -153,7 +153,8 @@ def test_tls_where_asked(new_cluster: NewCluster, major: int) -> None:
 def test_a_standby_streams(cluster: Cluster, new_cluster: NewCluster, major: int) -> None:
     standby = new_cluster(major, standby_of=cluster, auth="scram")
     assert standby.query("SELECT pg_is_in_recovery()") == [(True,)]
-    assert cluster.query("SELECT state FROM pg_stat_replication") == [("streaming",)]
+    # It is open for sessions before it has asked for what comes next.
+    wait_until(lambda: cluster.query("SELECT state FROM pg_stat_replication") == [("streaming",)])
 
 
 def test_stop_and_start_again(new_cluster: NewCluster, major: int) -> None:
@@ -200,10 +201,9 @@ os.kill(os.getpid(), {int(number)})
     )
     assert done.returncode == -number
     directory, *pids = done.stdout.split()
-    deadline = time.monotonic() + 20
-    while Path(directory).exists() or any(map(alive, pids)) or containers_of(Path(directory)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(
+        lambda: not (Path(directory).exists() or any(map(alive, map(int, pids))) or containers_of(Path(directory)))
+    )
 
 
 @pytest.mark.parametrize("wheel", [16, 18])
@@ -235,13 +235,6 @@ def test_a_module_runs_on_the_servers_host(new_cluster: NewCluster) -> None:
 def test_the_times_of_ss() -> None:
     printed = ["119min", "1min59sec", "59sec", "430ms", "8.123ms", ""]
     assert [seconds(text) for text in printed] == [7140, 119, 59, 0.43, 8.123, 0]
-
-
-def alive(pid: str) -> bool:
-    """A zombie, whose parent is not us, is as good as gone."""
-    return bool(
-        os.path.exists(f"/proc/{pid}") and Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0] != "Z"
-    )
 
 
 def containers_of(directory: Path) -> str:

@@ -74,7 +74,8 @@ def result(host: t.Any) -> dict[str, t.Any]:
 
 def policy(variables: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What was asked for on a host with these inventory variables: durations in seconds, the rest as it is."""
-    profile = yaml.safe_load((ROOT / "profiles" / f"{variables.get('harden_profile', 'web')}.yml").read_text())
+    name = variables.get("harden_profile", "web")
+    profile = yaml.safe_load((ROOT / "plugins" / "plugin_utils" / "profiles" / f"{name}.yml").read_text())
     return {key: _seconds(value) for key, value in {**profile, **variables.get("harden_policy", {})}.items()}
 
 

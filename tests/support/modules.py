@@ -19,9 +19,11 @@ from .servers import Cluster
 MAIN = Path(__file__).with_name("run_module_main.py")
 
 
-def module_argv(cluster: Cluster | None, module_name: str, *, as_user: str | None = None) -> list[str]:
-    """The command line of a module; it reads its arguments, as `module_input` makes them, from standard input."""
-    argv = [sys.executable, str(MAIN), str(places.COLLECTIONS), module_name, as_user or ""]
+def module_argv(
+    cluster: Cluster | None, module_name: str, *, as_user: str | None = None, prefix: t.Sequence[str] = ()
+) -> list[str]:
+    """The command line of a module, after *prefix*; it reads its arguments, by `module_input`, from standard input."""
+    argv = [*prefix, sys.executable, str(MAIN), str(places.COLLECTIONS), module_name, as_user or ""]
     return cluster.argv(argv) if cluster else argv
 
 
@@ -40,10 +42,11 @@ def run_module(
     as_user: str | None = None,
     env: dict[str, str] | None = None,
     timeout: float = 120,
+    prefix: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
     """Run plugins/modules/*module_name*.py in a process of its own; its result, and its exit code as ``rc``."""
     done = subprocess.run(
-        module_argv(cluster, module_name, as_user=as_user),
+        module_argv(cluster, module_name, as_user=as_user, prefix=prefix),
         input=module_input(args, check=check, diff=diff),
         check=False,
         capture_output=True,

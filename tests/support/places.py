@@ -71,8 +71,9 @@ def clusters() -> Path:
     parent.chmod(0o755)
     for path in parent.iterdir():
         owner = path.name.split("-")[1]
-        if not Path("/proc", owner).exists() and time.time() - path.stat().st_mtime > 3600:
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # its holder has just removed it
+            if not Path("/proc", owner).exists() and time.time() - path.stat().st_mtime > 3600:
+                shutil.rmtree(path, ignore_errors=True)
     return parent
 
 

@@ -27,7 +27,7 @@ from .sessions import Row, Session
 from .sources import TLS, Source, find_source
 
 PASSWORD = "s3cret-Of-The-Test"
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
 INITDB = [
     "--no-sync",
     "--locale=C",
@@ -50,6 +50,7 @@ UNION ALL SELECT format('DROP OWNED BY %%1$I CASCADE; DROP ROLE %%1$I', rolname)
     WHERE rolname !~ '^pg_' AND rolname <> %(user)s
 """
 
+OTHERS = "SELECT 1 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 Auth = t.Literal["trust", "scram", "peer+scram"]
 Layout = t.Literal["datadir", "debian"]
 _open: weakref.WeakSet[Cluster] = weakref.WeakSet()
@@ -166,17 +167,19 @@ class Cluster:
     def pause(self) -> None:
         """Freeze every server process, as a hanging machine would; its kernel still answers."""
         self._paused = True
-        for pid in self._processes():
+        # The first process first: it starts no other then, and one that ends keeps its number until it goes on.
+        os.kill(self.postmaster_pid, signal.SIGSTOP)
+        for pid in self._children():
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo `pause`."""
         if self._paused:
-            for pid in self._processes():
+            for pid in (*self._children(), self.postmaster_pid):
                 os.kill(pid, signal.SIGCONT)
             self._paused = False
 
-    def reload(self, timeout: float = 10) -> None:
+    def reload(self, timeout: float = 30) -> None:
         """Have the configuration read again, and wait until new sessions see it."""
         load_time = "SELECT pg_conf_load_time()"
         before = self.query(load_time)
@@ -303,6 +306,12 @@ class Cluster:
         with self.session(tcp=False) as session:
             for (statement,) in session.execute(CLEANING, {"databases": DATABASES, "user": self.superuser}):
                 session.execute(statement)
+            # Those that were ended count, write to the log and send packets until they are gone.
+            deadline = time.monotonic() + START_TIMEOUT
+            while session.execute(OTHERS):
+                if time.monotonic() > deadline:
+                    raise ServerError("a session does not end")
+                time.sleep(0.01)
             restart = session.execute("SELECT 1 FROM pg_settings WHERE pending_restart")
         if restart:
             self.stop()
@@ -421,6 +430,7 @@ class Cluster:
             f"port = {self.port}",
             f"unix_socket_directories = '{self.socket_dir}'",
             "fsync = off",
+            "checkpoint_timeout = 1d",  # or its lines would come into the log in the middle of a test
         ]
         if self.tls:
             made = certificates.make()
@@ -481,12 +491,10 @@ class Cluster:
         except (FileNotFoundError, IndexError):
             return ""
 
-    def _processes(self) -> list[int]:
-        first = self.postmaster_pid
-        children = subprocess.run(
-            ["pgrep", "-P", str(first)], check=False, capture_output=True, text=True
-        ).stdout.split()
-        return [first, *map(int, children)]
+    def _children(self) -> list[int]:
+        parent = str(self.postmaster_pid)
+        found = subprocess.run(["pgrep", "-P", parent], check=False, capture_output=True, text=True).stdout
+        return [int(pid) for pid in found.split()]
 
 
 def _sysctl_path(key: str) -> str:

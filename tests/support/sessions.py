@@ -30,6 +30,7 @@ class Session:
                 stdin=subprocess.DEVNULL,
             )
         self._channel = Connection(ours.detach())
+        self._busy = False
         self._channel.send(parameters)
         try:
             self.pid, self.local_port = self.receive(60)
@@ -49,6 +50,7 @@ class Session:
 
     def send(self, sql: str, parameters: t.Any = None) -> None:
         """Begin a statement without waiting for it."""
+        self._busy = True
         self._channel.send((sql, parameters))
 
     def receive(self, timeout: float = 60) -> t.Any:
@@ -59,6 +61,7 @@ class Session:
             answer = self._channel.recv()
         except EOFError:
             raise RuntimeError(f"the client process ended, code {self.process.wait()}") from None
+        self._busy = False
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -67,7 +70,8 @@ class Session:
         """Say goodbye to the server; a client in the middle of a statement is killed instead."""
         self._channel.close()
         try:
-            self.process.wait(1)
+            # Ample time for one that is idle: a busy machine is no reason to end it without its goodbye.
+            self.process.wait(1 if self._busy else 30)
         except subprocess.TimeoutExpired:
             self.kill()
 

@@ -50,12 +50,17 @@ def _socket(line: str) -> Socket:
     peer_host, _colon, peer_port = peer.rpartition(":")
     return Socket(
         state=state,
-        local=host.strip("[]"),
+        local=_bare(host),
         local_port=int(port),
-        peer=peer_host.strip("[]"),
+        peer=_bare(peer_host),
         peer_port=0 if peer_port == "*" else int(peer_port),
         timer=timer[1] if timer else None,
         seconds=seconds(timer[2]) if timer else None,
         retries=int(timer[3]) if timer else 0,
         info=info,
     )
+
+
+def _bare(host: str) -> str:
+    """An address without its brackets; a zone comes after them."""
+    return host.replace("[", "").replace("]", "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _promises
+from ansible_collections.pgharden.connection.plugins.module_utils import _promises, _settings
 
 Result = dict[str, t.Any]
 
@@ -31,7 +31,7 @@ PHASES = ("idle", "idle_unacknowledged", "executing", "sending", "idle_in_transa
 
 def noticed(phase: str, fault: str, settings: dict[str, int], patience: float = 120, **more: t.Any) -> Result:
     """A cell that is to come to an end, with what happens when everything goes well."""
-    promise = _promises.promise(phase, fault, _promises.Settings.of(settings))
+    promise = _promises.promise(phase, fault, _settings.Settings.of(settings))
     gone = promise.seconds is not None and promise.seconds * 1.03 < patience
     return {
         **promise._asdict(),

@@ -9,7 +9,7 @@ import typing as t
 
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _duration, _policy, _promises
+from ansible_collections.pgharden.connection.plugins.module_utils import _duration, _policy, _settings
 
 #: The shortest and the longest that each key takes, in milliseconds.
 SHORTEST = {
@@ -50,5 +50,5 @@ def value_of(name: str, text: str) -> int:
     return value // 1000 if name in _IN_SECONDS else value
 
 
-def settings_of(server: t.Mapping[str, str]) -> _promises.Settings:
-    return _promises.Settings.of({name: value_of(name, text) for name, text in server.items()})
+def settings_of(server: t.Mapping[str, str]) -> _settings.Settings:
+    return _settings.Settings.of({name: value_of(name, text) for name, text in server.items()})

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _promises
+from ansible_collections.pgharden.connection.plugins.module_utils import _detection, _settings
 from ansible_collections.pgharden.connection.plugins.module_utils._drill import _cells
 from ansible_collections.pgharden.connection.plugins.module_utils._drill._cells import (
     Cell,
@@ -20,7 +20,7 @@ from ansible_collections.pgharden.connection.plugins.module_utils._drill._cells 
     Seen,
 )
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
-from ansible_collections.pgharden.connection.plugins.module_utils._promises import OsValues, Settings
+from ansible_collections.pgharden.connection.plugins.module_utils._settings import OsValues, Settings
 
 HARDENED = Settings(35, 6, 6, 71_000, 5000)
 DEFAULTS = Settings(7200, 75, 9)
@@ -127,8 +127,8 @@ def test_every_cell_of_the_server_has_an_expectation(cell: Cell, settings: Setti
         ("executing_cpu", "process_died", 5, "check_interval"),
         ("authenticating", "peer_vanished", 60, "authentication_timeout"),
         ("sending", "slow_reader", 71, "user_timeout"),
-        ("sending", "short_outage", _promises.in_flight_outage_survived(HARDENED, OsValues()), "in_flight_outage"),
-        ("idle", "short_outage", _promises.idle_outage_survived(HARDENED, OsValues()), "idle_outage"),
+        ("sending", "short_outage", _detection.in_flight_outage_survived(HARDENED, OsValues()), "in_flight_outage"),
+        ("idle", "short_outage", _detection.idle_outage_survived(HARDENED, OsValues()), "idle_outage"),
     ],
 )
 def test_promises_of_a_hardened_server(phase: str, fault: str, seconds: float, formula: str) -> None:
@@ -158,7 +158,7 @@ def client(phase: str, keepalive: bool, settings: Settings, connect_timeout: int
         ("idle", False, Settings(4, 1, 3, 6000), 0, None, "no_keepalive"),
         ("waiting", False, Settings(4, 1, 3), 0, None, "no_keepalive"),
         ("sending", False, Settings(4, 1, 3, 6000), 0, 6.2, "user_timeout"),
-        ("sending", True, Settings(4, 1, 3), 0, _promises.retransmission_seconds(15), "retransmissions"),
+        ("sending", True, Settings(4, 1, 3), 0, _detection.retransmission_seconds(15), "retransmissions"),
         ("connecting", True, Settings(tcp_user_timeout=5000), 10, 5, "user_timeout"),
         ("connecting", True, Settings(tcp_user_timeout=5000), 3, 3, "connect_timeout"),
         ("connecting", False, Settings(), 0, 127, "syn_retries"),
@@ -227,10 +227,10 @@ def test_verdicts_at_the_bounds(cell: Cell, expected: Expected, seen: Seen, outc
 def test_a_session_that_was_there_too_late_is_a_broken_promise_and_no_other_is(
     seconds: float, alive: float, gap: float, gone: bool
 ) -> None:
-    expected = Expected(seconds, seconds * _promises.SLACK, "f")
+    expected = Expected(seconds, seconds * _settings.SLACK, "f")
     outcome, verdict = _cells.judge(ENDING, expected, Seen(alive + gap if gone else None, alive))
     assert outcome == ("gone" if gone else "still_there")
-    assert (verdict == "broken") == (alive > seconds * _promises.SLACK + _cells.TOLERANCE)
+    assert (verdict == "broken") == (alive > seconds * _settings.SLACK + _cells.TOLERANCE)
 
 
 # ---- in words

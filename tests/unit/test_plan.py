@@ -15,10 +15,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _plan, _policy, _promises
+from ansible_collections.pgharden.connection.plugins.module_utils import _broken_promises, _plan, _policy
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 
-PROFILES = sorted((Path(__file__).parents[2] / "profiles").glob("*.yml"))
+PROFILES = sorted((Path(__file__).parents[2] / "plugins" / "plugin_utils" / "profiles").glob("*.yml"))
 VERSIONS = range(13, 20)
 #: The keys that a setting serves, as docs/profiles.md has them; a plan that lacks the setting names the first stated.
 _SERIES = {"detect_dead_peer_within", "path_idle_limit", "tolerate_outage_of", "stop_orphaned_query_within"}
@@ -57,7 +57,7 @@ def test_what_is_planned_keeps_the_policy(policy: _policy.Policy, version: int) 
     made = planned(policy, _plan.Facts(version))
     if made:
         assert not made.unsupported
-        assert _promises.broken(policy, _policies.settings_of(made.server)) == []
+        assert _broken_promises.broken(policy, _policies.settings_of(made.server)) == []
 
 
 @given(_policies.policies(), st.sampled_from(VERSIONS), st.sampled_from(["linux", "darwin", "freebsd", "windows"]))
@@ -66,7 +66,7 @@ def test_what_is_not_kept_is_explained(policy: _policy.Policy, version: int, pla
     if made is None:
         return
     explained = set().union(*(SERVED[row.setting] for row in made.unsupported if row.layer == "server"))
-    broken = {row.key for row in _promises.broken(policy, _policies.settings_of(made.server))}
+    broken = {row.key for row in _broken_promises.broken(policy, _policies.settings_of(made.server))}
     assert broken <= explained
     for row in made.unsupported:
         assert row.reason and row.setting not in made.server and row.setting not in made.os
@@ -96,7 +96,7 @@ def test_every_setting_stays_in_its_range_and_the_plan_is_always_the_same(policy
 def test_profiles_are_kept(path: Path, version: int) -> None:
     policy = _policy.parse({}, yaml.safe_load(path.read_text(encoding="utf-8")))
     made = _plan.make(policy, _plan.Facts(version))
-    broken = {row.key for row in _promises.broken(policy, _policies.settings_of(made.server))}
+    broken = {row.key for row in _broken_promises.broken(policy, _policies.settings_of(made.server))}
     missing = {row.setting for row in made.unsupported}
     if version >= 14:
         assert not broken and not missing
@@ -161,6 +161,10 @@ def test_roles_that_read_slowly_get_a_longer_user_timeout_and_others_a_short_one
     assert not plan(slow_reader_grace="60s", slow_reader_roles=["reporting"]).roles
     assert not plan(**grace, slow_reader_roles=["reporting"], platform="darwin").roles
     assert not plan(detect_dead_peer_within="90s", slow_reader_roles=["reporting"]).roles
+    # Its own exceptions for roles surprise nobody, those of others do.
+    own, other, all_roles = ({"role": role, "value": "1min"} for role in ("backup", "app", None))
+    assert made.surprises("tcp_user_timeout", [own, other, all_roles]) == [other, all_roles]
+    assert made.surprises("tcp_keepalives_idle", [own]) == [own]
 
 
 EVERYTHING = {
@@ -183,6 +187,7 @@ EVERYTHING = {
         (14, "darwin", {"tcp_user_timeout", "client_connection_check_interval", "transaction_timeout"}),
         (18, "darwin", {"tcp_user_timeout"}),
         (18, "windows", {"tcp_user_timeout", "tcp_keepalives_count", "client_connection_check_interval"}),
+        (18, "other", {"tcp_user_timeout"}),
     ],
 )
 def test_what_version_and_platform_lack_is_listed_with_its_reason(
@@ -195,7 +200,32 @@ def test_what_version_and_platform_lack_is_listed_with_its_reason(
     for row in rows.values():
         assert str(version) in row.reason or platform in row.reason.lower()
     of_os = [row.setting for row in made.unsupported if row.layer == "os"]
-    assert bool(made.os) == (platform == "linux") != bool(of_os)
+    assert bool(made.os) == (platform != "other") != bool(of_os)
+
+
+def test_a_policy_that_asks_nothing_of_the_kernel_lacks_nothing_anywhere() -> None:
+    for platform in ("linux", "darwin", "freebsd", "windows", "other"):
+        assert not plan(platform=platform, connect_within="5s").os
+        assert not [row for row in plan(platform=platform, connect_within="5s").unsupported if row.layer == "os"]
+
+
+@pytest.mark.parametrize("platform", ["freebsd", "darwin"])
+def test_macos_and_freebsd_get_their_own_settings_in_milliseconds(platform: str) -> None:
+    policy = {"detect_dead_peer_within": "90s", "stop_orphaned_query_within": "off"}
+    time, intvl, probes = (plan(**policy).os[f"net.ipv4.tcp_keepalive_{name}"] for name in ("time", "intvl", "probes"))
+    assert plan(platform=platform, **policy).os == {
+        "net.inet.tcp.keepidle": 1000 * time,
+        "net.inet.tcp.keepintvl": 1000 * intvl,
+        "net.inet.tcp.keepcnt": probes,
+    }
+
+
+def test_windows_is_planned_with_the_ten_probes_that_it_sends() -> None:
+    made = plan(18, "windows", detect_dead_peer_within="90s", stop_orphaned_query_within="off")
+    idle, interval = made.os["KeepAliveTime"], made.os["KeepAliveInterval"]
+    assert set(made.os) == {"KeepAliveTime", "KeepAliveInterval"}
+    assert 0 < idle + 10 * interval <= 90_000 / 1.125
+    assert made.server["tcp_keepalives_idle"] == f"{idle // 1000}s"
 
 
 def test_a_wish_for_0_is_kept_by_a_server_that_lacks_the_setting() -> None:

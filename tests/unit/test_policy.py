@@ -16,7 +16,7 @@ from hypothesis import given
 from ansible_collections.pgharden.connection.plugins.module_utils import _duration, _policy
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 
-PROFILES = sorted((Path(__file__).parents[2] / "profiles").glob("*.yml"))
+PROFILES = sorted((Path(__file__).parents[2] / "plugins" / "plugin_utils" / "profiles").glob("*.yml"))
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _plan, _policy, _promises
+from ansible_collections.pgharden.connection.plugins.module_utils import _plan, _policy, _settings
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 from ansible_collections.pgharden.connection.plugins.plugin_utils import _profiles
 
@@ -28,7 +28,7 @@ def test_each_holds_together_and_is_kept_by_its_plan(name: str) -> None:
     plan = _plan.make(policy, _plan.Facts(_plan.NEWEST))
     assert plan.unsupported == []
     assert set(plan.os) == {f"net.ipv4.tcp_keepalive_{one}" for one in ("time", "intvl", "probes")}
-    assert _promises.SETTINGS[0] in plan.server
+    assert _settings.SETTINGS[0] in plan.server
 
 
 @pytest.mark.parametrize("name", _profiles.names())

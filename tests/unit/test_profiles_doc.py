@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _policy, _promises
+from ansible_collections.pgharden.connection.plugins.module_utils import _policy, _promises, _settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "docs" / "profiles.md"
@@ -34,7 +34,7 @@ def test_every_key_is_explained() -> None:
 def test_every_formula_is_explained(user_timeout: int, check: int) -> None:
     text = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
     for timeouts in (0, 1000):
-        settings = _promises.Settings(60, 5, 3, user_timeout, check, timeouts, timeouts, timeouts, 60, timeouts)
+        settings = _settings.Settings(60, 5, 3, user_timeout, check, timeouts, timeouts, timeouts, 60, timeouts)
         for promise in _promises.promises(settings, path_idle_limit=350_000):
             for name in promise.formula.split("+"):
                 assert f"`{name}`" in text

@@ -15,8 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _policy, _promises
-from ansible_collections.pgharden.connection.plugins.module_utils._promises import OsValues, Settings
+from ansible_collections.pgharden.connection.plugins.module_utils import (
+    _broken_promises,
+    _detection,
+    _policy,
+    _promises,
+    _settings,
+)
+from ansible_collections.pgharden.connection.plugins.module_utils._settings import OsValues, Settings
 
 #: The sampling of the measurements: every 30 ms, printed with one decimal.
 READING = 0.1
@@ -151,15 +157,15 @@ def test_start_up_packet_and_authentication_have_a_timer_each() -> None:
     ("retries", "seconds"), [(0, 0.2), (3, 3.0), (5, 12.6), (6, 25.4), (9, 204.6), (10, 324.6), (15, 924.6)]
 )
 def test_tcp_retries2_in_seconds(retries: int, seconds: float) -> None:
-    assert _promises.retransmission_seconds(retries) == pytest.approx(seconds)
+    assert _detection.retransmission_seconds(retries) == pytest.approx(seconds)
 
 
 def test_zero_and_what_the_kernel_refuses_leave_the_kernels_values() -> None:
     os = OsValues(600, 30, 5)
-    assert _promises.effective_keepalive(Settings(), os) == (600, 30, 5)
-    assert _promises.effective_keepalive(sockets(32767, 32767, 127), os) == (32767, 32767, 127)
-    assert _promises.effective_keepalive(sockets(32768, 32768, 128), os) == (600, 30, 5)
-    assert _promises.effective_keepalive(sockets(40_000, 5, 128), OsValues()) == (7200, 5, 9)
+    assert _settings.effective_keepalive(Settings(), os) == (600, 30, 5)
+    assert _settings.effective_keepalive(sockets(32767, 32767, 127), os) == (32767, 32767, 127)
+    assert _settings.effective_keepalive(sockets(32768, 32768, 128), os) == (600, 30, 5)
+    assert _settings.effective_keepalive(sockets(40_000, 5, 128), OsValues()) == (7200, 5, 9)
 
 
 def test_settings_are_taken_from_what_a_server_of_any_version_says() -> None:
@@ -214,8 +220,8 @@ def test_a_path_is_promised_to_stay_open_only_where_it_did(idle: int, interval: 
     ],
 )
 def test_outages_that_are_survived_for_certain(settings: Settings, idle: float, in_flight: float) -> None:
-    assert _promises.idle_outage_survived(settings, OsValues()) == pytest.approx(idle)
-    assert _promises.in_flight_outage_survived(settings, OsValues()) == pytest.approx(in_flight, abs=0.01)
+    assert _detection.idle_outage_survived(settings, OsValues()) == pytest.approx(idle)
+    assert _detection.in_flight_outage_survived(settings, OsValues()) == pytest.approx(in_flight, abs=0.01)
 
 
 SETTINGS = st.builds(
@@ -288,7 +294,7 @@ def test_an_operator_reads_which_key_is_broken_where_and_by_how_much() -> None:
             "detect_dead_standby_within": "60s",
         }
     )
-    rows = [(row.key, row.wanted, row.promised, row.phase) for row in _promises.broken(policy, Settings())]
+    rows = [(row.key, row.wanted, row.promised, row.phase) for row in _broken_promises.broken(policy, Settings())]
     assert ("detect_dead_peer_within", "90s", "2 h 27 min", "idle") in rows
     assert ("detect_dead_peer_within", "90s", "19 min 35 s", "sending") in rows
     assert ("detect_dead_peer_within", "90s", "never", "executing") in rows
@@ -299,10 +305,10 @@ def test_an_operator_reads_which_key_is_broken_where_and_by_how_much() -> None:
     assert ("tolerate_outage_of", "20min", "13 min 25 s", "sending") in rows
     assert ("close_idle_session_after", "1h", "never", "") in rows
     assert not any(row[0] == "slow_reader_grace" for row in rows)
-    short = _promises.broken(policy, Settings(tcp_user_timeout=30_000, idle_session_timeout=3_600_000))
+    short = _broken_promises.broken(policy, Settings(tcp_user_timeout=30_000, idle_session_timeout=3_600_000))
     assert {row.key: row.promised for row in short}["slow_reader_grace"] == "30 s"
     assert "close_idle_session_after" not in {row.key for row in short}
-    longer = _promises.broken(policy, Settings(idle_session_timeout=3_600_001))
+    longer = _broken_promises.broken(policy, Settings(idle_session_timeout=3_600_001))
     assert {row.key: row.promised for row in longer}["close_idle_session_after"] == "60 min"
 
 
@@ -313,7 +319,7 @@ def test_the_key_for_orphaned_statements_is_the_one_that_was_stated() -> None:
         ({"stop_orphaned_query_within": "2min"}, "stop_orphaned_query_within"),
     ):
         policy = _policy.parse({"detect_dead_peer_within": "90s", **given_})
-        assert {row.key for row in _promises.broken(policy, server)} == {key}
-    assert not _promises.broken(
+        assert {row.key for row in _broken_promises.broken(policy, server)} == {key}
+    assert not _broken_promises.broken(
         _policy.parse({"detect_dead_peer_within": "90s", "stop_orphaned_query_within": "off"}), server
     )

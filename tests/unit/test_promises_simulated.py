@@ -13,8 +13,8 @@ import _tcp_timers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _promises
-from ansible_collections.pgharden.connection.plugins.module_utils._promises import OsValues, Settings
+from ansible_collections.pgharden.connection.plugins.module_utils import _detection, _promises
+from ansible_collections.pgharden.connection.plugins.module_utils._settings import OsValues, Settings
 
 
 def sockets(idle: int, interval: int, count: int, user_timeout: int = 0) -> Settings:
@@ -62,7 +62,7 @@ def test_no_simulated_loss_is_noticed_later_than_promised(
 
 @given(SERIES)
 def test_the_promise_is_what_the_worst_simulated_loss_takes(series: _tcp_timers.Series) -> None:
-    seconds = Fraction(_promises.keepalive_seconds(sockets(*series), OsValues())).limit_denominator(1000)
+    seconds = Fraction(_detection.keepalive_seconds(sockets(*series), OsValues())).limit_denominator(1000)
     step, period = Fraction(1, 10_000), max(series.idle, series.interval)
     # The second probe of a quiet session comes at idle + period; the peer is heard so long before that.
     starts = {
@@ -90,7 +90,7 @@ def test_the_bound_is_what_the_latest_timers_take(series: _tcp_timers.Series) ->
 def test_no_simulated_outage_shorter_than_promised_ends_an_idle_session(
     series: _tcp_timers.Series, kind: str, chance: random.Random, part: int
 ) -> None:
-    survived = Fraction(_promises.idle_outage_survived(sockets(*series), OsValues())).limit_denominator(10_000)
+    survived = Fraction(_detection.idle_outage_survived(sockets(*series), OsValues())).limit_denominator(10_000)
     heard, begin = moments(chance, series)
     length = survived * part / 1000 - Fraction(1, 1_000_000)
     assert length <= 0 or _tcp_timers.keepalive(series, lateness(chance, kind), heard, begin, begin + length) is None
@@ -98,7 +98,7 @@ def test_no_simulated_outage_shorter_than_promised_ends_an_idle_session(
 
 @given(SERIES.filter(lambda series: not series.user_timeout))
 def test_an_outage_a_little_longer_than_promised_can_end_an_idle_session(series: _tcp_timers.Series) -> None:
-    survived = Fraction(_promises.idle_outage_survived(sockets(*series), OsValues()))
+    survived = Fraction(_detection.idle_outage_survived(sockets(*series), OsValues()))
     begin = series.idle - Fraction(1, 1000)  # just before the first probe
     gone = _tcp_timers.keepalive(series, lambda: NEVER_LATE, [], begin, begin + survived + Fraction(1, 100))
     assert gone is not None
@@ -123,7 +123,7 @@ def test_simulated_data_in_flight_keeps_to_the_promises(
     gone = _tcp_timers.in_flight(timeout, 15, late, Fraction(1, 5))
     assert gone is not None
     assert gone <= Fraction(_promises.promise("sending", "peer_vanished", settings).bound or 0) + Fraction(1, 10**6)
-    survived = _promises.in_flight_outage_survived(settings, OsValues())
+    survived = _detection.in_flight_outage_survived(settings, OsValues())
     assert survived == 0 or _tcp_timers.in_flight(timeout, 15, late, rto, Fraction(survived)) is None
 
 
@@ -134,5 +134,5 @@ def test_simulated_retransmissions_keep_to_the_promises(retries: int, kind: str,
     promise = _promises.promise("sending", "peer_vanished", Settings(), os)
     assert gone is not None and promise.seconds is not None and promise.bound is not None
     assert promise.seconds <= gone <= promise.bound + 1e-9
-    survived = Fraction(_promises.in_flight_outage_survived(Settings(), os)) - Fraction(1, 10**6)
+    survived = Fraction(_detection.in_flight_outage_survived(Settings(), os)) - Fraction(1, 10**6)
     assert _tcp_timers.in_flight(0, retries, lateness(chance, kind), rto, survived) is None

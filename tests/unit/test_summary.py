@@ -10,14 +10,14 @@ import typing as t
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _promises
+from ansible_collections.pgharden.connection.plugins.module_utils import _promises, _settings
 from ansible_collections.pgharden.connection.plugins.plugin_utils import _summary
 
-HARDENED = _promises.Settings(35, 6, 6, 71_000, 5000, authentication_timeout=26)
+HARDENED = _settings.Settings(35, 6, 6, 71_000, 5000, authentication_timeout=26)
 Result = dict[str, t.Any]
 
 
-def rows(settings: _promises.Settings) -> list[dict[str, t.Any]]:
+def rows(settings: _settings.Settings) -> list[dict[str, t.Any]]:
     return [one.as_dict() for one in _promises.promises(settings)]
 
 
@@ -25,7 +25,7 @@ def changed(**more: t.Any) -> Result:
     values = [{"name": "tcp_keepalives_idle", "before": "0", "after": "35s"}]
     return {
         "changes": {"server: ALTER SYSTEM": values},
-        "promises": {"before": rows(_promises.Settings()), "after": rows(HARDENED)},
+        "promises": {"before": rows(_settings.Settings()), "after": rows(HARDENED)},
         **more,
     }
 
@@ -50,6 +50,18 @@ def test_a_host_that_changed() -> None:
         "  client never finishes logging in               60 s → 26 s  (at worst 58 s)",
         "  server: ALTER SYSTEM: tcp_keepalives_idle = 35s",
     ]
+
+
+def test_what_is_set_for_databases_and_roles_is_not_told_of_the_server() -> None:
+    scope = {"covers": "databases and roles", "databases": ["reports", "shop"], "roles": ["crawler"], "reason": "so"}
+    head, covered, *_figures, sessions = _summary.lines({"db1": changed(scope=scope, stale_sessions=stale(1))})
+    assert head == "db1: 1 value changed"
+    assert covered == "  for sessions of databases reports, shop and roles crawler only:"
+    assert sessions == "  open sessions on the old socket options until they end: 1 on db1"
+    line = " ".join(_summary.lines({"db1": unchanged(scope={**scope, "roles": []})}))
+    assert line.startswith("db1: nothing to change, for sessions of databases reports, shop only; an idle client")
+    whole = {"covers": "server", "databases": [], "roles": [], "reason": None}
+    assert _summary.lines({"db1": changed(scope=whole)}) == _summary.lines({"db1": changed()})
 
 
 def test_a_check_says_would() -> None:
@@ -144,7 +156,7 @@ TEXTS = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Zs")), 
 
 @given(HOSTS, TEXTS, TEXTS, st.integers(0, 2**31 - 1), st.booleans())
 def test_no_line_is_wider_than_100_columns(hosts: list[str], value: str, reason: str, number: int, some: bool) -> None:
-    after = rows(_promises.Settings(number, number, number, number, number))
+    after = rows(_settings.Settings(number, number, number, number, number))
     result = {
         "changes": {f"server: /{value}": [{"name": "a" * 60, "before": None, "after": value}] * 5} if some else {},
         "promises": {"before": after, "after": after},

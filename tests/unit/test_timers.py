@@ -15,7 +15,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _duration, _policy, _promises, _timers
+from ansible_collections.pgharden.connection.plugins.module_utils import (
+    _broken_promises,
+    _detection,
+    _duration,
+    _policy,
+    _settings,
+    _timers,
+)
 from ansible_collections.pgharden.connection.plugins.module_utils._errors import Failure
 
 #: The keys that can exclude one another, without those that are one setting by themselves.
@@ -145,11 +152,11 @@ def test_a_conflict_is_one_that_no_settings_of_whole_seconds_keep_the_policy(pol
     if not conflict(policy):
         return
     for idle, interval, timeout in itertools.product(range(1, 14), range(1, 14), range(1, 15)):
-        settings = _promises.Settings(idle, interval, 9, timeout * 1000, 1000)
+        settings = _settings.Settings(idle, interval, 9, timeout * 1000, 1000)
         # With fewer probes than may get lost, a lost one ends the session.
         shortest = idle + interval * (policy.survive_lost_probes + 1)
-        if _promises.keepalive_seconds(settings, _promises.OsValues()) >= shortest:
-            assert _promises.broken(policy, settings)
+        if _detection.keepalive_seconds(settings, _settings.OsValues()) >= shortest:
+            assert _broken_promises.broken(policy, settings)
 
 
 def laxer(policy: _policy.Policy, key: str, by: int) -> _policy.Policy:
@@ -204,7 +211,7 @@ def test_without_a_deadline_no_user_timeout_ends_anything(policy: dict[str, t.An
 
 
 def test_an_outage_longer_than_linux_itself_survives_needs_a_user_timeout() -> None:
-    survived = _promises.in_flight_outage_survived(_promises.Settings(), _promises.OsValues())
+    survived = _detection.in_flight_outage_survived(_settings.Settings(), _settings.OsValues())
     assert solve(tolerate_outage_of="804s").user_timeout == 0
     timeout = solve(tolerate_outage_of="806s").user_timeout
     assert survived < 806 and timeout and timeout > 806_000

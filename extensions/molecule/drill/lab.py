@@ -5,19 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import json
 import os
-import queue
-import subprocess
-import threading
 import time
 import typing as t
 from pathlib import Path
 
-import testinfra
 from support import sockets
+from support.programs import Program, machine
 
 HERE = Path(__file__).parent
 PHASES = ("idle", "idle_unacknowledged", "executing", "lock_wait", "sending", "idle_in_transaction")
@@ -28,56 +23,16 @@ VANISHED = "client vanished"
 ROWS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "drill.json"
 
 
-@functools.cache
-def machine(name: str) -> t.Any:
-    return testinfra.get_host(f"ansible://{name}", ansible_inventory=os.environ["MOLECULE_INVENTORY_FILE"])
-
-
 def idle_limit() -> int:
     """Seconds after which the router forgets a flow, as its kernel says."""
     return int(machine("router").sysctl("net.netfilter.nf_conntrack_tcp_timeout_established"))
-
-
-class Program(contextlib.AbstractContextManager["Program"]):
-    """One of the two programs, on its machine; it ends when its input does, even if this process is killed."""
-
-    def __init__(self, name: str, user: str) -> None:
-        self.name = name
-        container = machine(name).ansible.get_variables()["ansible_host"]
-        source = (HERE / f"{name}_main.py").read_text()
-        self._process = subprocess.Popen(
-            ["docker", "exec", "--interactive", f"--user={user}", container, "python3", "-c", source],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._answers: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            self._answers.put(line)
-        self._answers.put("")
-
-    def ask(self, limit: float = 120, /, **order: t.Any) -> t.Any:
-        assert self._process.stdin
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        line = self._answers.get(timeout=limit)
-        assert line, f"{self.name} ended early; its last words are above"
-        return json.loads(line)
-
-    def __exit__(self, *_exception: object) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(30)
 
 
 class Client(Program):
     """Sessions of one process on the client, through the router, as an ordinary user."""
 
     def __init__(self, phases: t.Iterable[str], **parameters: t.Any) -> None:
-        super().__init__("client", "drill")
+        super().__init__("client", "drill", HERE / "client_main.py")
         self.sessions = self.ask(phases=list(phases), parameters=parameters)
 
     def pids(self) -> list[int]:
@@ -131,7 +86,7 @@ class Outcome(t.NamedTuple):
 
 def lose(phases: t.Sequence[str], wait: float, patience: float) -> list[Outcome]:
     """Sessions that are left alone for *wait* seconds, then forgotten by the router, and watched for *patience*."""
-    with Program("server", "postgres") as server:
+    with Program("server", "postgres", HERE / "server_main.py") as server:
         server.ask(hold=True)
         with Client(phases) as client:
             time.sleep(wait)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .. import _duration, _promises
+from .. import _detection, _duration, _promises, _settings
 from .._errors import Failure
-from .._promises import OsValues, Settings
+from .._settings import OsValues, Settings
 
 #: Added to each bound: the backend's own way out on a busy host, beside the kernel's slack, which the bound has.
 TOLERANCE = 1.0
@@ -142,9 +142,9 @@ def expect(cell: Cell, settings: Settings, os: OsValues) -> Expected:
         return Expected(limit, limit, "user_timeout")
     if cell.fault == "short_outage":
         if cell.phase == "sending":
-            survived, formula = _promises.in_flight_outage_survived(settings, os), "in_flight_outage"
+            survived, formula = _detection.in_flight_outage_survived(settings, os), "in_flight_outage"
         else:
-            survived, formula = _promises.idle_outage_survived(settings, os), "idle_outage"
+            survived, formula = _detection.idle_outage_survived(settings, os), "idle_outage"
         return Expected(survived, survived, formula)
     # A path that forgot the flow, or drops the probes, is at worst as silent as a peer that has vanished.
     fault = "process_died" if cell.fault == "process_died" else "peer_vanished"
@@ -171,7 +171,7 @@ def expect_of_client(cell: Cell, options: ClientOptions, os: OsValues) -> Expect
             (SYN_SECONDS, "syn_retries"),
         ]
         seconds, formula = min(limit for limit in limits if limit[0])
-        return Expected(seconds, seconds * _promises.SLACK, formula)
+        return Expected(seconds, seconds * _settings.SLACK, formula)
     if cell.phase != "sending" and not options.keepalive:
         return Expected(None, None, "no_keepalive")
     promise = _promises.promise(_CLIENT_AS[cell.phase], "peer_vanished", options.settings, os)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from .. import _promises
+from .. import _settings
 from .._errors import Failure
 from . import _cells
 from ._cells import Expected, Seen
@@ -193,10 +193,10 @@ class Course:
             yield
         lasted = self._events.get("healed", {}).get("at", time.monotonic()) - since
         if by_probes:  # the next probe decides; what is sent before it would come to its help
-            yield from self._pause(min(interval * _promises.SLACK + _SETTLE_SECONDS, self._patience / 4))
+            yield from self._pause(min(interval * _settings.SLACK + _SETTLE_SECONDS, self._patience / 4))
         self.client.tell("use")
         # retransmissions double their distance, so that the next one comes within the outage's own length
-        deadline = time.monotonic() + lasted * _promises.SLACK + _ANSWER_SECONDS
+        deadline = time.monotonic() + lasted * _settings.SLACK + _ANSWER_SECONDS
         gone = None
         while True:
             sample = yield

@@ -42,6 +42,10 @@ class Layer:
         """Raise Failure where the settings are not in force after apply()."""
         raise NotImplementedError
 
+    def entry(self, found: Found) -> dict[str, t.Any] | None:
+        """What the record keeps of what read() found before apply(); None where there is nothing to put back."""
+        raise NotImplementedError
+
     def restore(self, found: Found, check_only: bool = False) -> list[Changes]:
         """Put back what read() found, or only say what that would change."""
         raise NotImplementedError

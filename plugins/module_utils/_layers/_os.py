@@ -9,18 +9,19 @@ import base64
 import contextlib
 import os
 import stat
+import time
 import typing as t
 
-from .. import _files
+from .. import _files, _namespaces
 from .._changes import Changes
 from .._errors import Failure
-from . import _sysctlconf
+from . import _sysctlconf, _sysctls
 from ._layer import Found, Layer
-from ._procsys import Live, check
 
-# In the upper part of the range that sysctl.d(5) gives to /etc, so that it wins over what packages and images ship
-# (10-, 50-, 60-). A 99- file is somebody's last word: it wins over ours, and verify() says so with its file and line.
-SYSCTL_FILE = "/etc/sysctl.d/90-pgharden-connection.conf"
+SYSCTL_FILE = _sysctls.SYSCTL_FILE
+#: A reason not to write our file that lets the live values be set: nothing would apply it to this network.
+_OTHER_NETWORK = "other_network"
+_NEW_NAMESPACE = "the start of a network namespace"
 
 
 class OsLayer(Layer):
@@ -29,6 +30,8 @@ class OsLayer(Layer):
     What cannot be put in force here (/proc/sys is read-only in most containers, a kernel lacks it, we are not root) is
     no error but a finding of unsupported(). It is then not written to our file either: that would report a change that
     never comes into force. The live value of a setting that is taken out stays as it is.
+
+    *sysctls* is how the system of this host does it.
     """
 
     def __init__(
@@ -38,13 +41,13 @@ class OsLayer(Layer):
         sysctl_file: str = SYSCTL_FILE,
         proc: str = "/proc/sys",
         search: t.Sequence[str] = _sysctlconf.SEARCH,
+        sysctls: _sysctls.Sysctls | None = None,
     ) -> None:
+        self._sysctls = sysctls or _sysctls.of_host(proc, search)
         for key, wanted in settings.items():
-            check(key, wanted)
+            self._sysctls.check(key, wanted)
         self.settings = {key: settings[key] for key in sorted(settings)}
-        self.sysctl_file = sysctl_file
-        self._live = Live(proc)
-        self._search = tuple(search)
+        self.sysctl_file = self._sysctls.file(sysctl_file)
 
     def read(self) -> Found:
         """What is there now, JSON-able, and enough for restore() to put everything back."""
@@ -55,19 +58,20 @@ class OsLayer(Layer):
             "mode": None if content is None else stat.S_IMODE(os.stat(self.sysctl_file).st_mode),
             "directory": os.path.isdir(os.path.dirname(self.sysctl_file)),
             "file_reason": self._file_reason(),
-            "live": {key: self._live.read(key) for key in self.settings},
+            "live": {key: self._sysctls.read(key) for key in self.settings},
             "persistent": self.persistent(content),
-            "namespace": self._live.namespace(),
+            "namespace": self._sysctls.namespace(),
         }
 
     def compare(self, found: Found) -> list[Changes]:
         """What apply() would change: the live values, and the lines of our file."""
         live, file = Changes("os: live"), Changes(f"os: {self.sysctl_file}")
-        content = content_of(found)
+        lines = self._sysctls.lines(self.sysctl_file, content_of(found))
         for key, wanted in self._judge(found)[0].items():
             if wanted is not None:
                 _add(live, key, found["live"][key]["value"], wanted)
-            _add(file, key, _sysctlconf.value_in(content, key), wanted)
+            if found["file_reason"] != _OTHER_NETWORK:
+                _add(file, key, _sysctlconf.value_in(lines, key), wanted)
         return [live, file]
 
     def unsupported(self, found: Found) -> list[dict[str, str]]:
@@ -87,10 +91,11 @@ class OsLayer(Layer):
             with self.lock():
                 # Not the bytes of *found*: somebody may have edited the file since then.
                 content = _files.read(self.sysctl_file)
-                _write(self.sysctl_file, _sysctlconf.edit(content, self._judge(found)[0]))
+                _write(self.sysctl_file, self._edit(content, found))
+                self._sysctls.written(self.sysctl_file)
         for row in live.rows:
             try:
-                self._live.write(row.name, row.after)
+                self._sysctls.write(row.name, row.after)
             except OSError as error:
                 raise Failure(
                     "kernel_refused",
@@ -124,16 +129,21 @@ class OsLayer(Layer):
         live, file = Changes("os: live"), Changes(f"os: {path}")
         for key, was in sorted(found["live"].items()):
             if was["value"] is not None:
-                live.add(key, self._live.read(key)["value"], was["value"])
+                live.add(key, self._sysctls.read(key)["value"], was["value"])
         now, then = _files.read(path), content_of(found)
-        for key in sorted({one.key for one in _sysctlconf.assignments(now) + _sysctlconf.assignments(then)}):
-            file.add(key, _sysctlconf.value_in(now, key), _sysctlconf.value_in(then, key))
+        lines, were = self._sysctls.lines(path, now), self._sysctls.lines(path, then)
+        for key in sorted({one.key for one in _sysctlconf.assignments(lines) + _sysctlconf.assignments(were)}):
+            file.add(key, _sysctlconf.value_in(lines, key), _sysctlconf.value_in(were, key))
         if now != then and not file:
             file.add("(comments and spelling)", "as they are", "as they were")
         if not check_only:
-            problems = self._live.write_all({row.name: row.after for row in live.rows})
+            problems = self._sysctls.write_all({row.name: row.after for row in live.rows})
             if file:
                 _write(path, then, found["mode"])
+                try:
+                    self._sysctls.written(path)
+                except Failure as failure:
+                    problems.append(str(failure))
             if not found["directory"]:
                 with contextlib.suppress(OSError):
                     os.rmdir(os.path.dirname(path))
@@ -142,71 +152,123 @@ class OsLayer(Layer):
                     "not_restored",
                     "put back the TCP settings as they were found",
                     "; ".join(problems),
-                    "Run it as root, where /proc/sys is writable; it can be repeated.",
+                    self._sysctls.remedy,
                 )
         return [live, file]
 
+    def entry(self, found: Found) -> dict[str, t.Any]:
+        """See Layer."""
+        kept = {key: found[key] for key in ("sysctl_file", "content", "mode", "directory")}
+        live = {key: {"value": one["value"]} for key, one in found["live"].items()}
+        hashes = _files.hashes(content_of(found), self.planned(found))
+        return {"layer": "os", **kept, "live": live, "sha256": hashes, "time": time.time()}
+
     def planned(self, found: Found) -> bytes | None:
         """Our file as apply() would leave it."""
-        return _sysctlconf.edit(content_of(found), self._judge(found)[0])
+        if found["file_reason"] == _OTHER_NETWORK:
+            return content_of(found)
+        return self._edit(content_of(found), found)
+
+    def put_into(self, now: bytes | None, were: bytes | None) -> bytes | None:
+        """The file that others edited since, with our settings in it as they *were*."""
+        lines = self._sysctls.lines(self.sysctl_file, were)
+        before = {key: _sysctlconf.value_in(lines, key) for key in self.settings}
+        numbers = {key: None if value is None else _sysctlconf.number(value) for key, value in before.items()}
+        return self._sysctls.edit(self.sysctl_file, now, numbers)
+
+    def _edit(self, content: bytes | None, found: Found) -> bytes | None:
+        return self._sysctls.edit(self.sysctl_file, content, self._judge(found)[0])
 
     def persistent(self, content: bytes | None) -> dict[str, dict[str, t.Any] | None]:
         """What the files set each setting to, and which line does, were *content* the bytes of ours."""
-        files = _sysctlconf.sources(self._search, self.sysctl_file, content)
+        files = self._sysctls.sources(self.sysctl_file, content)
         found: dict[str, dict[str, t.Any] | None] = {}
         for key in self.settings:
             one = _sysctlconf.winner(files, key)
             found[key] = {"value": one.value, "file": one.file, "line": one.line} if one else None
         return found
 
+    def assignments(self, content: bytes | None) -> list[_sysctlconf.Assignment]:
+        """Every line of the files that sets something, were *content* the bytes of ours."""
+        files = self._sysctls.sources(self.sysctl_file, content)
+        return [line for file in files for line in _sysctlconf.assignments(file.data, file.path)]
+
     def shadowed(self, found: Found, content: bytes | None) -> list[dict[str, t.Any]]:
         """Settings that our file, were *content* its bytes, would not decide; with the file, line and value that do."""
-        files = _sysctlconf.sources(self._search, self.sysctl_file, content)
+        if found["file_reason"] == _OTHER_NETWORK:
+            wishes = [key for key, wanted in self._judge(found)[0].items() if wanted is not None]
+            return [{"key": key, "shadowed_by": self._by(None, _NEW_NAMESPACE)} for key in wishes]
+        files = self._sysctls.sources(self.sysctl_file, content)
         findings = []
         for key, wanted in self._judge(found)[0].items():
-            for when, read in (("boot", [one for one in files if one.at_boot]), ("sysctl --system", files)):
-                first = _sysctlconf.winner(read, key)
+            for when in self._sysctls.readers:
+                first = _sysctlconf.winner([one for one in files if one.at_boot or when != "boot"], key)
                 if wanted is None or (first and _sysctlconf.number(first.value) == wanted):
                     continue
                 findings.append({"key": key, "shadowed_by": self._by(first, when)})
                 break
         return findings
 
+    def not_had(self, found: Found) -> list[dict[str, str]]:
+        """What this kernel refuses, and what another file will decide, as rows of a plan's ``unsupported``."""
+        rows = [(finding["key"], finding["detail"]) for finding in self.unsupported(found)]
+        shadowed = self.shadowed(found, self.planned(found))
+        rows += [(shadow["key"], shadow["shadowed_by"]["detail"]) for shadow in shadowed]
+        return [{"layer": "os", "setting": key, "key": "", "reason": reason} for key, reason in rows]
+
     def _by(self, first: _sysctlconf.Assignment | None, when: str) -> dict[str, t.Any]:
         """Who decides instead of our file."""
+        if when == _NEW_NAMESPACE:
+            detail = (
+                f"it is set for this network namespace, as long as that lives. {self.sysctl_file} was left alone: it "
+                "is read for the machine's own network, and a new one has Linux's defaults: run this when it is made"
+            )
+            return {"file": None, "line": None, "value": None, "when": when, "detail": detail}
         if first is None:
-            detail = f"nothing reads {self.sysctl_file} at {when}: it is no .conf file in a directory of sysctl.d(5)"
+            detail = f"nothing reads {self.sysctl_file} at {when}: {self._sysctls.unread}"
             return {"file": None, "line": None, "value": None, "when": when, "detail": detail}
         detail = f"{first.file}:{first.line} wins over {self.sysctl_file} at {when}: change it there"
         return {"file": first.file, "line": first.line, "value": first.value, "when": when, "detail": detail}
 
     def _judge(self, found: Found) -> tuple[dict[str, int | None], list[dict[str, str]]]:
         """The settings that can be managed here, and findings for those that cannot and are not as wanted."""
-        content = content_of(found)
+        lines = self._sysctls.lines(self.sysctl_file, content_of(found))
         managed: dict[str, int | None] = {}
         findings = []
         for key, wanted in self.settings.items():
             value, reason = found["live"][key]["value"], found["live"][key]["reason"]
-            line = _sysctlconf.value_in(content, key)
+            line = _sysctlconf.value_in(lines, key)
             live_right = wanted is None or _sysctlconf.number(value) == wanted
             file_right = line is None if wanted is None else _sysctlconf.number(line) == wanted
             if wanted is None or reason is None:
-                reason = None if file_right else found["file_reason"]
+                reason = None if file_right or found["file_reason"] == _OTHER_NETWORK else found["file_reason"]
                 if reason is None:
                     managed[key] = wanted
                 else:
-                    detail = _why(self.sysctl_file, None, None, "file")
+                    detail = self._why(self.sysctl_file, None, None, "file")
                     findings.append({"key": key, "reason": reason, "detail": detail})
             # A container with a read-only /proc/sys is right when its live value is: nothing applies a file in there.
             elif not live_right or (reason != "read_only" and not file_right):
-                findings.append({"key": key, "reason": reason, "detail": _why(key, value, wanted, reason)})
+                findings.append({"key": key, "reason": reason, "detail": self._why(key, value, wanted, reason)})
         return managed, findings
+
+    def _why(self, what: str, value: str | None, wanted: int | None, reason: str) -> str:
+        """What stands in the way, and what to do about it."""
+        if reason == "absent":
+            return f"{what} does not exist in this kernel or network namespace: leave it out"
+        if os.geteuid() and reason != "read_only":
+            return f"{what} may not be changed by user {os.geteuid()}: run the task as root (become)"
+        if reason == "file":
+            return f"{what} cannot be written: choose another sysctl_file"
+        return self._sysctls.outside(what, value, wanted, reason)
 
     def _file_reason(self) -> str | None:
         """Why our file could not be written (read_only, forbidden), if so; asked of the nearest directory there is."""
         directory = os.path.dirname(os.path.realpath(self.sysctl_file))
         while not os.path.isdir(directory):
             directory = os.path.dirname(directory)
+        if _namespaces.files_of_another_network(directory):
+            return _OTHER_NETWORK
         if os.statvfs(directory).f_flag & os.ST_RDONLY:
             return "read_only"
         allowed = os.access(directory, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
@@ -240,16 +302,3 @@ def _add(changes: Changes, key: str, before: str | None, wanted: int | None) -> 
     """Note a change unless *before* already is the number, however it is spelled."""
     if before is None or _sysctlconf.number(before) != wanted:
         changes.add(key, before, None if wanted is None else str(wanted))
-
-
-def _why(what: str, value: str | None, wanted: int | None, reason: str) -> str:
-    """What stands in the way, and what to do about it."""
-    if reason == "absent":
-        return f"{what} does not exist in this kernel or network namespace: leave it out"
-    if os.geteuid() and reason != "read_only":
-        return f"{what} may not be changed by user {os.geteuid()}: run the task as root (become)"
-    if reason == "file":
-        return f"{what} cannot be written: choose another sysctl_file"
-    cause = "/proc/sys is read-only, as in most containers" if reason == "read_only" else "the kernel forbids to set it"
-    outside = f"docker run --sysctl {what}={wanted}, or securityContext.sysctls of a pod"
-    return f"{what} is {value} and {cause}: set it where the container is made ({outside})"

@@ -11,7 +11,9 @@ import re
 import typing as t
 
 from .._errors import Failure
+from . import _sysctlconf
 from ._sysctlconf import single_number
+from ._sysctls import SYSCTL_FILE, Sysctls
 
 # More than this the kernel refuses for a socket; as sysctls it would take more, and then no program could ask for it.
 LIMITS = {
@@ -82,16 +84,6 @@ class Live:
         with open(self._path(key), "w", encoding="utf-8") as stream:
             stream.write(f"{value}\n")
 
-    def write_all(self, values: t.Mapping[str, str | None]) -> list[str]:
-        """Set all values that can be set; what could not."""
-        problems = []
-        for key, value in values.items():
-            try:
-                self.write(key, value)
-            except OSError as error:
-                problems.append(f"{key} = {value}: {error.strerror or error}")
-        return problems
-
     def namespace(self) -> str | None:
         """Whose network this is: a new namespace starts at the kernel's defaults, the host's values do not reach it."""
         if not os.path.isdir(self._path("net.core")):
@@ -106,3 +98,40 @@ def _obstacle(path: str) -> str | None:
     except OSError as error:
         return "read_only" if error.errno == errno.EROFS else "forbidden"
     return None
+
+
+class Linux(Sysctls):
+    """/proc/sys, and the files of sysctl.d(5)."""
+
+    default_file = SYSCTL_FILE
+    readers = ("boot", "sysctl --system")
+    unread = "it is no .conf file in a directory of sysctl.d(5)"
+    remedy = "Run it as root, where /proc/sys is writable; it can be repeated."
+
+    def __init__(self, proc: str, search: t.Sequence[str]) -> None:
+        self._live = Live(proc)
+        self._search = tuple(search)
+
+    def check(self, key: str, wanted: int | None) -> None:
+        check(key, wanted)
+
+    def read(self, key: str) -> dict[str, str | None]:
+        return self._live.read(key)
+
+    def write(self, key: str, value: str | None) -> None:
+        self._live.write(key, value)
+
+    def namespace(self) -> str | None:
+        return self._live.namespace()
+
+    def outside(self, key: str, value: str | None, wanted: int | None, reason: str) -> str:
+        read_only = reason == "read_only"
+        cause = "/proc/sys is read-only, as in most containers" if read_only else "the kernel forbids to set it"
+        where = f"docker run --sysctl {key}={wanted}, or securityContext.sysctls of a pod"
+        return f"{key} is {value} and {cause}: set it where the container is made ({where})"
+
+    def edit(self, path: str, content: bytes | None, settings: t.Mapping[str, int | None]) -> bytes | None:
+        return _sysctlconf.edit(content, settings)
+
+    def sources(self, own: str, content: bytes | None) -> list[_sysctlconf.Source]:
+        return _sysctlconf.sources(self._search, own, content)

@@ -14,11 +14,11 @@ import random
 import time
 import typing as t
 
-from .. import _guc, _kernel
+from .. import _guc, _kernel, _namespaces
 from .._changes import Changes
 from .._database import Database
 from .._errors import Failure
-from .._promises import SLACK
+from .._settings import SLACK
 from ._layer import Found, Layer
 from ._places import AutoConf, ConfigFile, OfRole, Place, Snapshot, Values
 from ._snapshot import OUTRANKING, check_files, check_kernel, configured, describe, lenient, row_of
@@ -185,12 +185,12 @@ class ServerLayer(Layer):
                 self.database.unlock()
 
     def apply(self, found: Found) -> None:
-        values = self.unwritten(found)
+        values = self._unwritten(found)
         self._touched = list(values)
         self.place.write(values)
         self._reload()
 
-    def unwritten(self, found: Found) -> Values:
+    def _unwritten(self, found: Found) -> Values:
         """What apply() writes to the place."""
         differing = [row.name for changes in self.compare(found) for row in changes.rows]
         return {name: _text(self.settings[name]) for name in differing if not self._written(found, name)}
@@ -261,6 +261,8 @@ class ServerLayer(Layer):
             return
         outranked = row_of(snapshot, name)["source"] in OUTRANKING
         idle, port = int(configured(snapshot, name) or 0), int(snapshot["files"]["port"])
+        if not self.database or _namespaces.of_server(self.database) is False:
+            return  # at its address another server may answer here
         for address in [] if outranked or not idle else _kernel.addresses(listening)[:1]:
             seconds = _kernel.keepalive_of_new_connection(address, port, idle)
             if seconds is not None and seconds > idle * SLACK + 1:
@@ -277,6 +279,10 @@ class ServerLayer(Layer):
         if rows is None:
             return not self.reload or configured(snapshot, name) == value
         return any(row["name"] == name for row in rows)
+
+    def entry(self, found: Found) -> dict[str, t.Any] | None:
+        of_place = self.place.entry(found, self._unwritten(found))
+        return {"layer": "server", "values": found["values"], **of_place}
 
     def restore(self, found: Found, check_only: bool = False) -> list[Changes]:
         changes = Changes(self.place.label)

@@ -30,7 +30,7 @@ def open_server(login: _login.Login, apply_through: str) -> t.Iterator[Database 
     """A session; None where the server is down and a configuration file is to be changed, which needs none."""
     database = None
     try:
-        database = _login.connect(login)
+        database = _login.connect(login, may_be_down=apply_through == "config_file")
     except Failure as failure:
         if apply_through != "config_file" or not failure.details.get("down"):
             raise

@@ -9,7 +9,7 @@ import typing as t
 
 from .. import _guc
 from .._errors import Failure
-from .._promises import KERNEL_LIMITS
+from .._settings import KERNEL_LIMITS
 from ._places import ConfigFile, OfRole, Place, Snapshot, is_auto
 
 #: Where a running session's value may come from although the files say something else.

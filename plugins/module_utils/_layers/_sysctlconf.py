@@ -26,9 +26,18 @@ SEARCH = (
     "/etc/sysctl.conf",
 )
 
-_TCP = "net.ipv4.tcp_"
 _BLANK = " \t\r\n"
 _NUMBER = re.compile(r"(-?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]+)|(0|[1-9][0-9]*))(?![^ \t\n])")
+
+
+class Style(t.NamedTuple):
+    """How a system writes a line: the *prefix* of its TCP settings, and what is between name and value."""
+
+    prefix: str
+    equals: str
+
+
+LINUX = Style("net.ipv4.tcp_", " = ")
 
 
 class Assignment(t.NamedTuple):
@@ -103,7 +112,7 @@ def value_in(data: bytes | None, key: str) -> str | None:
     return {one.key: one.value for one in assignments(data)}.get(key)
 
 
-def edit(data: bytes | None, settings: t.Mapping[str, int | None]) -> bytes | None:
+def edit(data: bytes | None, settings: t.Mapping[str, int | None], style: Style = LINUX) -> bytes | None:
     """The file with *settings* in it (None takes a key out) and every other line as it was; None for no file at all."""
     lines = [line for line in re.split(r"(?<=\n)", text_of(data)) if line]
     removed = False
@@ -113,9 +122,9 @@ def edit(data: bytes | None, settings: t.Mapping[str, int | None]) -> bytes | No
         if wanted is None:
             removed = removed or bool(own)
         elif not own:
-            _insert(lines, key, wanted)
+            _insert(lines, key, wanted, style)
         elif number((_parse(lines[own[-1]]) or ("", None))[1]) != wanted:
-            lines[own.pop()] = f"{key} = {wanted}\n"
+            lines[own.pop()] = f"{key}{style.equals}{wanted}\n"
         else:
             continue
         for at in reversed(own):
@@ -125,19 +134,19 @@ def edit(data: bytes | None, settings: t.Mapping[str, int | None]) -> bytes | No
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-def _insert(lines: list[str], key: str, wanted: int) -> None:
+def _insert(lines: list[str], key: str, wanted: int, style: Style) -> None:
     """Put a key where it sorts among the TCP settings, above the comment of the line that it comes before."""
     if not lines:
         lines.append(HEADER)
     keys = [(_parse(line) or ("",))[0] for line in lines]
-    at = next((at for at, other in enumerate(keys) if other.startswith(_TCP) and other > key), len(lines))
+    at = next((at for at, other in enumerate(keys) if other.startswith(style.prefix) and other > key), len(lines))
     above = at
     while 0 < above < len(lines) and lines[above - 1] != HEADER and lines[above - 1].lstrip(_BLANK)[:1] in ("#", ";"):
         above -= 1
     at = above or at  # a comment that the file begins with is about the file
     if at == len(lines) and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
-    lines.insert(at, f"{key} = {wanted}\n")
+    lines.insert(at, f"{key}{style.equals}{wanted}\n")
 
 
 def sources(search: t.Sequence[str], own: str, content: bytes | None) -> list[Source]:
@@ -157,13 +166,13 @@ def sources(search: t.Sequence[str], own: str, content: bytes | None) -> list[So
                 named.setdefault(name, os.path.join(place, name))
     found = []
     for path, at_boot in [(named[name], True) for name in sorted(named)] + [(path, False) for path in plain]:
-        data = content if os.path.realpath(path) == os.path.realpath(own) else _bytes(path)
+        data = content if os.path.realpath(path) == os.path.realpath(own) else bytes_of(path)
         if data is not None:
             found.append(Source(path, data, at_boot))
     return found
 
 
-def _bytes(path: str) -> bytes | None:
+def bytes_of(path: str) -> bytes | None:
     """A file's bytes; None where it is missing, no file (a mask is a link to /dev/null) or not ours to read."""
     if not os.path.isfile(path):
         return None

@@ -78,9 +78,11 @@ def test_sysctl_file_is_readable_for_all_and_writable_for_root(host: t.Any) -> N
     assert (file.is_file, file.user, file.group, file.mode) == (True, "root", "root", 0o644)
 
 
-def test_revert_file_is_for_root_only(host: t.Any) -> None:
+def test_what_is_noted_is_for_root_only(host: t.Any) -> None:
     assert host.file("/var/lib/pgharden-connection").mode & 0o077 == 0
-    assert host.check_output("find /var/lib/pgharden-connection -name '*.json' -perm 600 | wc -l") == "1"
+    found = host.check_output("find /var/lib/pgharden-connection -type f -printf '%u %m %f\\n' | sort")
+    # the revert file, and what was put in force
+    assert found.split("\n") == ["root 600 local-5432.hardened.json", "root 600 local-5432.json"]
 
 
 def test_server_was_never_restarted(host: t.Any, session: machine.Session, variables: dict[str, t.Any]) -> None:
