@@ -5,7 +5,7 @@
 # Every target sets up first what it needs; see tools/setup.
 PYTHON_IN_VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo drill-full test lint unit integration molecule sanity docs build bench clean
+.PHONY: help setup demo drill-full test lint unit integration molecule sanity docs site build bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):  *## /  make \1\t/p' Makefile | expand -t 20
@@ -30,11 +30,15 @@ unit:  ## the rooms by themselves, with their coverage
 integration:  ## against real PostgreSQL servers
 molecule:  ## machines with systemd in containers, every profile and every major
 sanity:  ## ansible-test sanity
-docs:  ## ansible-doc renders everything; antsibull-docs; the changelog
-build:  ## the tarball for ansible-galaxy, installed elsewhere to prove it
+docs:  ## ansible-doc renders everything; antsibull-docs; the changelog; the documentation site
+build:  ## the tarball for ansible-galaxy, installed elsewhere to prove it, and read as Galaxy reads it
 lint unit integration molecule sanity docs build:
 	@tools/setup dev
 	@$(PYTHON_IN_VENV) tools/stages.py --verbose $@
+
+site:  ## the documentation site, as HTML
+	@tools/setup dev
+	@$(PYTHON_IN_VENV) tools/site.py
 
 bench:  ## this collection beside the generic modules and the floor of Ansible itself
 	@tools/setup dev

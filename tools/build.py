@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import tarfile
 from pathlib import Path
 
 import _tree
+import tarball as tarball_of
 
 CACHE = _tree.ROOT / ".cache" / "build"
 
@@ -22,26 +24,29 @@ def main() -> int:
     installed = CACHE / "collections"
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed)}
 
-    def run(*command: str, cwd: Path = _tree.ROOT) -> None:
-        print("$", *command, flush=True)
-        subprocess.run(command, cwd=cwd, env=environment, check=True)
+    # Behind the installed one, whose name is the same: the collections of which a role uses a module if they are there.
+    others = f"{installed}{os.pathsep}{_tree.ROOT / '.ansible' / 'collections'}"
 
-    # From a copy, so that nothing that merely lies about in the checkout gets into the tarball.
-    source = _tree.copy(CACHE / "source")
-    run("ansible-galaxy", "collection", "build", "--output-path", str(CACHE), cwd=source)
-    tarball = next(CACHE.glob("*.tar.gz"))
+    def run(*command: str, **more: str) -> None:
+        print("$", *command, flush=True)
+        subprocess.run(command, cwd=_tree.ROOT, env={**environment, **more}, check=True)
+
+    tarball = tarball_of.build(CACHE)
     with tarfile.open(tarball) as archive:
-        links = [member.name for member in archive if member.issym() or member.islnk()]
+        members = archive.getmembers()
+    links = [member.name for member in members if member.issym() or member.islnk()]
     if links:
         print(f"links in the tarball do not survive every way of installing: {links}")
         return 1
     run("ansible-galaxy", "collection", "install", str(tarball), "--collections-path", str(installed), "--offline")
     run("ansible-galaxy", "collection", "verify", "--offline", "pgharden.connection")
     run(sys.executable, str(_tree.ROOT / "tools" / "render_docs.py"))
-    for playbook in sorted((source / "playbooks").glob("*.yml")):
-        run("ansible-playbook", "--syntax-check", "-i", "localhost,", f"pgharden.connection.{playbook.stem}")
+    for playbook in sorted((_tree.ROOT / "playbooks").glob("*.yml")):
+        check = ["ansible-playbook", "--syntax-check", "-i", "localhost,", f"pgharden.connection.{playbook.stem}"]
+        run(*check, ANSIBLE_COLLECTIONS_PATH=others)
     final = Path(shutil.copy2(tarball, _tree.ROOT))
-    print(f"note: {final.name}, {final.stat().st_size / 1024:.0f} KiB")
+    digest = hashlib.sha256(final.read_bytes()).hexdigest()
+    print(f"note: {final.name}, {len(members)} entries, {final.stat().st_size / 1024:.0f} KiB, sha256 {digest[:12]}")
     return 0
 
 

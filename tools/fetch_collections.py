@@ -1,9 +1,10 @@
 # Copyright (c) 2026 pgharden maintainers
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts the collections that `molecule test` uses beside this one, out of the wheel `ansible`: no server but PyPI.
+"""Puts the collections that `molecule test` and the role windows use beside this one, out of the wheel `ansible`.
 
-The wheel itself is not installed: it would bring a hundred collections, and this one must not come to depend on any.
+No server but PyPI is asked. The wheel itself is not installed: it would bring a hundred collections, and this one must
+not come to depend on any.
 """
 
 from __future__ import annotations
@@ -18,8 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements" / "collections.txt"
 PATH = ROOT / ".ansible" / "collections"
-# The second is what the first depends on.
-NEEDED = ["ansible_collections/community/docker/", "ansible_collections/community/library_inventory_filtering_v1/"]
+# The second is what the first depends on; the others are what roles use: windows, and managed_service where it is asked
+# to apply.
+NEEDED = [
+    "ansible_collections/community/docker/",
+    "ansible_collections/community/library_inventory_filtering_v1/",
+    "ansible_collections/ansible/windows/",
+    "ansible_collections/amazon/aws/",
+]
 
 
 def main() -> int:

@@ -14,7 +14,15 @@ import yaml
 
 sys.path.insert(0, str(_tree.ROOT / ".ansible" / "collections"))
 
-from ansible_collections.pgharden.connection.plugins.module_utils import _duration, _guc, _plan, _policy, _promises
+from ansible_collections.pgharden.connection.plugins.module_utils import (
+    _detection,
+    _duration,
+    _guc,
+    _plan,
+    _policy,
+    _promises,
+    _settings,
+)
 
 PAGE = _tree.ROOT / "docs" / "profiles.md"
 BEGIN, END = "<!-- begin: written by tools/profiles_doc.py -->\n", "<!-- end -->\n"
@@ -26,7 +34,7 @@ class Profile(t.NamedTuple):
     comment: str
     policy: _policy.Policy
     plan: _plan.Plan
-    settings: _promises.Settings
+    settings: _settings.Settings
 
 
 def load(path: Path) -> Profile:
@@ -35,7 +43,7 @@ def load(path: Path) -> Profile:
     policy = _policy.parse({}, yaml.safe_load(text))
     plan = _plan.make(policy, SERVER)
     values = {name: int(_guc.canonical(parameter(name), value)) for name, value in plan.server.items()}
-    return Profile(path.stem, comment, policy, plan, _promises.Settings.of(values))
+    return Profile(path.stem, comment, policy, plan, _settings.Settings.of(values))
 
 
 def parameter(name: str) -> _guc.Guc:
@@ -57,16 +65,17 @@ def noticed(phase: str, profile: Profile) -> str:
 
 
 def tables() -> str:
-    profiles = [load(path) for path in sorted((_tree.ROOT / "profiles").glob("*.yml"))]
+    profiles = [load(path) for path in sorted((_tree.ROOT / "plugins" / "plugin_utils" / "profiles").glob("*.yml"))]
     wanted = [profile.policy.as_dict() for profile in profiles]
     survived = {
-        "idle": _promises.idle_outage_survived,
-        "sending": _promises.in_flight_outage_survived,
+        "idle": _detection.idle_outage_survived,
+        "sending": _detection.in_flight_outage_survived,
     }
     lines = []
     for profile in profiles:
-        lines += ["", f"**{profile.name}**: {profile.comment}"]
-    lines += ["", "The policies:"]
+        what, _dummy, tradeoff = profile.comment.partition("Trade-off: ")
+        lines += ["", f"### {profile.name}", "", what.strip(), "", f"*Trade-off*: {tradeoff}"]
+    lines += ["", "### Side by side", "", "The policies:"]
     lines += table("key", profiles, {key: [str(row.get(key) or "") for row in wanted] for key in _policy.KEYS})
     lines += [f"What is planned for PostgreSQL {SERVER.version} on Linux:"]
     names = dict.fromkeys(name for profile in profiles for name in profile.plan.server)
@@ -76,7 +85,7 @@ def tables() -> str:
     phases = {phase: [noticed(phase, profile) for profile in profiles] for phase in _promises.PHASES}
     lines += table("phase", profiles, phases)
     lines += ["Outages that are survived for certain:"]
-    os = _promises.OsValues()
+    os = _settings.OsValues()
     rows = {name: [_duration.human(rule(p.settings, os)) for p in profiles] for name, rule in survived.items()}
     lines += table("phase", profiles, rows)
     return "\n".join(lines[1:])

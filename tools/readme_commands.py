@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the README's commands in a fresh copy of the checkout.
 
-Run are the fenced blocks whose info string is `sh run`. A line is a command, unless a backslash continues it; the
+Run are the blocks of shell below a line `<!-- run -->`. A line is a command, unless a backslash continues it; the
 commands of a block share one shell, which starts at the copy's root.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import _tree
 
-BLOCK = re.compile(r"^```sh run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^<!-- run -->\n```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_HERE = {"make test"}  # this is a part of it
 
 
