@@ -33,6 +33,7 @@ class Session:
 
     settings: dict[str, dict[str, t.Any]]
     socket: sockets.Socket
+    lasted: float  # seconds, at most, until its socket was looked at
     sysctls: dict[str, str]
     started: str
 
@@ -52,9 +53,10 @@ def session(host: t.Any) -> Session:
     (socket,) = (
         one
         for one in sockets.parse(told["sockets"])
-        if one.state == "ESTAB" and one.local_port == 5432 and one.peer_port == told["client_port"]
+        if one.state == "ESTAB" and one.local_port == 5432
+        if (one.peer, one.peer_port) == ("127.0.0.1", told["client_port"])
     )
-    return Session(told["settings"], socket, told["sysctls"], told["started"])
+    return Session(told["settings"], socket, told["lasted"], told["sysctls"], told["started"])
 
 
 def found_now(host: t.Any) -> dict[str, t.Any]:

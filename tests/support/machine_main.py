@@ -41,14 +41,16 @@ def prepare() -> None:
 
 
 def session() -> dict:
+    began = time.monotonic()
     connection = _connect()
     settings = _settings(connection)
     port, started = _query(connection, "SELECT inet_client_port(), pg_postmaster_start_time()::text")[0]
     time.sleep(0.3)  # until the last answer is acknowledged: then the timer is the one of an idle session
     command = ["ss", "--no-header", "--tcp", "--all", "--numeric", "--options", "--info", "--oneline"]
     sockets = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    told = {"sockets": sockets, "lasted": time.monotonic() - began, "client_port": port, "started": started}
     connection.close()
-    return {"settings": settings, "client_port": port, "started": started, "sockets": sockets, "sysctls": _sysctls()}
+    return {**told, "settings": settings, "sysctls": _sysctls()}
 
 
 def found() -> dict:

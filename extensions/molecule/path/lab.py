@@ -130,7 +130,7 @@ def lose(name: str, phases: t.Sequence[str], patience: float) -> list[Outcome]:
         with vanished(name, ports.values()) as began:
             sent = client.ask(send=True)
             watched = server.ask(patience + 60, watch=client.pids(), seconds=patience)
-            time.sleep(max(0.0, began + patience - time.clock_gettime(time.CLOCK_BOOTTIME)))
+            time.sleep(max(0.0, sent + patience - time.clock_gettime(time.CLOCK_BOOTTIME)))
             known = client.lost()
     gone = {int(pid): when for pid, when in watched.items()}
     return [

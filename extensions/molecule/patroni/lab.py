@@ -71,22 +71,36 @@ def config(name: str = NODES[0]) -> dict[str, t.Any]:
 
 
 def members(name: str) -> list[dict[str, t.Any]]:
-    """The members, as that node sees them."""
-    return t.cast("list[dict[str, t.Any]]", json.loads(rest(name, "/cluster"))["members"])
+    """The members, as that node sees them; none while it cannot say."""
+    try:
+        return t.cast("list[dict[str, t.Any]]", json.loads(rest(name, "/cluster"))["members"])
+    except AssertionError:
+        return []
 
 
-def leader(name: str = NODES[0]) -> str:
-    """Who leads, as that node sees it."""
-    found = [one["name"] for one in members(name) if one["role"] == "leader"]
-    return t.cast(str, found[0]) if found else ""
+def leader(name: str = NODES[0], besides: str = "") -> str:
+    """Who leads, as that node sees it; waits until there is a leader, *besides* another one."""
+    found: list[str] = []
+
+    def known() -> bool:
+        found[:] = [one["name"] for one in members(name) if one["role"] == "leader" and one["name"] != besides]
+        return bool(found)
+
+    wait(known, f"a leader that {name} knows" + (f", besides {besides}" if besides else ""))
+    return found[0]
 
 
 def whole(name: str) -> bool:
     """Whether there are a leader and two standbys that follow it."""
-    try:
-        return sorted(one["state"] for one in members(name)) == ["running", "streaming", "streaming"]
-    except AssertionError:
-        return False
+    return sorted(one["state"] for one in members(name)) == ["running", "streaming", "streaming"]
+
+
+def switch_over(old: str) -> str:
+    """Ask for another leader; its name. What Patroni answers is not of interest: it waits 20 s for the end of it."""
+    wait(lambda: whole(old), "standbys that can take over")
+    with contextlib.suppress(AssertionError):
+        rest(old, "/switchover", {"leader": old}, "POST")
+    return leader(besides=old)
 
 
 def wait(true: t.Callable[[], t.Any], what: str) -> None:

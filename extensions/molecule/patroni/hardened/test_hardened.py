@@ -125,6 +125,7 @@ def drill(name: str, directory: Path) -> list[dict[str, t.Any]]:
         drill_report_dir=str(directory),
         drill_login_host="127.0.0.1",
         drill_login_user="tester",
+        drill_login_db="app",  # where few others are counted: an audit tells of many that were lost
         drill_become=True,
         drill_phases=["idle", "idle_unacknowledged", "executing", "sending", "idle_in_transaction"],
         drill_faults=["peer_vanished", "process_died"],
@@ -158,9 +159,7 @@ def test_after_a_switchover_the_new_leader_keeps_its_promises(tmp_path: Path) ->
     with lab.Client() as client:
         (address,) = client.ask(open=["idle"])
         assert lab.name_at(address) == old
-        lab.rest(old, "/switchover", {"leader": old}, "POST")
-        lab.wait(lambda: lab.leader() not in ("", old), "another leader")
-        new = lab.leader()
+        new = lab.switch_over(old)
         lab.wait(lambda: lab.whole(new), "the old leader as a standby")
         assert client.ask(lost=True)[0] is not None
     for name in lab.NODES:
@@ -182,7 +181,7 @@ def test_after_a_failover_sessions_end_and_writes_go_on(tmp_path: Path) -> None:
             lost = client.ask(lost=True)
             first = _written(client, began)
             new = lab.name_at(first[2])
-            assert lab.leader(other) == new != old
+            assert lab.leader(other, besides=old) == new != old
         down = lab.FALL * 2 * lab.INTER
         noticed = [one and one - began for one in lost]
         failover = first[1] - began
