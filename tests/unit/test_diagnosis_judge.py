@@ -16,6 +16,7 @@ from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._cl
 from ansible_collections.pgharden.connection.plugins.module_utils._diagnosis._facts import (
     Flow,
     LogEvent,
+    Loss,
     Outage,
     Silence,
 )
@@ -144,6 +145,22 @@ def test_the_shortest_idle_time_of_a_client_names_the_device() -> None:
     assert devices[0]["devices"] == ["AWS NLB, NAT gateway, Network Firewall or security group tracking (350 s)"]
     (row,) = summary([forgot(610.0, CLIENT), forgot(241.0, "10.0.0.8")])
     assert row["devices"] == ["Azure Load Balancer, NAT Gateway or Firewall (240 s)", "Google Cloud VPC (600 s)"]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "others", "family"),
+    [(("10.0.0.7", "10.0.0.7"), False, True), (("10.0.0.7", "10.0.0.8"), True, False), ((None, None), False, False)],
+)
+def test_whose_the_losses_of_the_same_seconds_are(
+    addresses: tuple[str | None, str | None], others: bool, family: bool
+) -> None:
+    """A log whose prefix has no address does not say that they are one client's, nor that they are not."""
+    timed_out = [event("receive_timed_out", 0.0, pid, address=one) for pid, one in enumerate(addresses, 4711)]
+    losses = [Loss(NOON, one.address, None, one.pid, (one,)) for one in timed_out]
+    first, _second = _run.judged(losses, [], frozenset())
+    alone = dict(verdict(timed_out[0]).alternatives)["outage_outlasted_timers"]
+    assert (dict(first.alternatives).get("outage_outlasted_timers", 0.0) > alone) == others
+    assert any("losses of this client" in text for text in first.evidence_for) == family
 
 
 @pytest.mark.parametrize("cause", _causes.CAUSES.values(), ids=_causes.CAUSES)

@@ -88,7 +88,7 @@ def kind(message: str, severity: str = "FATAL", sqlstate: str | None = None) -> 
         ("could not receive data from client: unrecognized winsock error 10053", "receive_aborted"),
         ("could not receive data from client: unrecognized winsock error 10060", "receive_timed_out"),
         # not provoked
-        ("terminating connection due to conflict with recovery", "recovery_conflict"),
+        ("terminating connection due to conflict with recovery", "ended_by_recovery"),
         ("canceling statement due to conflict with recovery", "recovery_conflict"),
         ("terminating connection due to unexpected postmaster exit", "postmaster_gone"),
         ("terminating connection because of crash of another server process", "crash_of_another"),

@@ -77,6 +77,11 @@ PROVEN: set[str] = set()
         ("walsender_timeout", "walsender_timeout", PROVEN),
         ("walreceiver_timeout", "server_vanished", PROVEN),
         ("starting_up", "server_shutdown", {"server_crash"}),
+        ("postmaster_gone", "server_crash", PROVEN),
+        ("ended_by_recovery", "backend_terminated", PROVEN),
+        ("fork_failed", "too_many_clients", {"server_hung"}),
+        ("receive_failed", "client_exited", {"client_vanished"}),
+        ("send_failed", "client_exited", {"client_vanished"}),
     ],
 )
 def test_a_line_of_the_log(kind: str, cause: str, others: set[str]) -> None:
@@ -97,6 +102,12 @@ def test_a_line_that_follows_from_another_counts_once() -> None:
     # a dead peer in a transaction is no client that closed
     first, _others = named(event("receive_timed_out"), event("eof_in_transaction"))
     assert first == "client_vanished"
+    # nor does it say more that there was a COPY
+    alone = verdict(event("receive_timed_out"))
+    copying = verdict(event("receive_timed_out"), event("eof_in_transaction"), event("protocol_lost"))
+    assert (copying.cause, copying.confidence) == (alone.cause, alone.confidence)
+    unread = verdict(event("receive_reset"), event("protocol_lost"))
+    assert unread.confidence == verdict(event("receive_reset")).confidence
 
 
 def test_a_statement_that_timed_out_before_its_session_was_lost_is_not_the_cause() -> None:

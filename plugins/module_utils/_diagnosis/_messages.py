@@ -81,7 +81,7 @@ _SAID = (
     ("lock_timeout", "canceling statement due to lock timeout", ""),
     ("cancelled", "canceling statement due to user request", ""),
     ("recovery_conflict", "canceling statement due to conflict with recovery", ""),
-    ("recovery_conflict", "terminating connection due to conflict with recovery", ""),
+    ("ended_by_recovery", "terminating connection due to conflict with recovery", ""),
     ("admin_command", "terminating connection due to administrator command", ""),
     ("postmaster_gone", "terminating connection due to unexpected postmaster exit", ""),
     ("crash_of_another", "terminating connection because of crash of another server process", ""),

@@ -178,10 +178,10 @@ def _of_company(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
     kinds = {event.kind for event in loss.events}
     if kinds & {"receive_timed_out", "send_timed_out"}:
         if others:
-            text = f"{others} connections of other clients were lost in the same seconds"
+            text = f"losses of other clients in the same seconds: {others}"
             yield Clue("outage_outlasted_timers", 0.3, text)
         elif same:
-            text = f"{same} further connections of this client were lost in the same seconds, and of no other"
+            text = f"further losses of this client, and of no other, in the same seconds: {same}"
             yield Clue("client_vanished", 0.4, text)
 
 

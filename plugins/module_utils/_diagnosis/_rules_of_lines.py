@@ -22,6 +22,11 @@ _CLIENT_GONE_BUSY = (
     ("client_vanished", 0.4, "the connection was gone while the server worked for it"),
     ("middlebox_forgot_flow", 0.15, "the connection was gone while the server worked for it"),
 )
+_FAILED = (
+    ("client_exited", MAYBE, "the connection failed, why is said in words that are not known here"),
+    ("client_vanished", 0.4, "the connection failed, why is said in words that are not known here"),
+    ("middlebox_reset", RATHER_NOT, "the connection failed, why is said in words that are not known here"),
+)
 #: By kind of line.
 LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
     "receive_timed_out": SILENT,
@@ -41,6 +46,8 @@ LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
     "send_unreachable": (("client_unreachable", 0.95, "a router answered that the client cannot be reached"),),
     "receive_aborted": (("socket_destroyed", 0.95, "the socket was aborted on the server's own host"),),
     "send_aborted": (("socket_destroyed", 0.95, "the socket was aborted on the server's own host"),),
+    "receive_failed": _FAILED,
+    "send_failed": _FAILED,
     "connection_lost": _CLIENT_GONE_BUSY,
     "eof_in_transaction": (("client_exited", 0.9, "the client closed without a goodbye in an open transaction"),),
     "eof": (("client_exited", 0.95, "the client closed without a goodbye"),),
@@ -51,6 +58,7 @@ LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
     "transaction_timeout": (("transaction_timeout", SURE, "the server says so"),),
     "statement_timeout": (("statement_timeout", 0.9, "the server says so"),),
     "server_process_died": (("server_crash", SURE, "the server ends all sessions when one of its processes crashes"),),
+    "postmaster_gone": (("server_crash", SURE, "the server's first process was gone"),),
     "recovered": (("server_crash", 0.9, "the server, or its host, went down without a shutdown"),),
     "started": (
         ("server_shutdown", 0.6, "the server was started anew"),
@@ -59,6 +67,13 @@ LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
     "shutdown_request": (("server_shutdown", SURE, "the server says so"),),
     "authentication_timeout": (("authentication_timeout", SURE, "the server says so"),),
     "too_many_clients": (("too_many_clients", SURE, "the server says so"),),
+    "fork_failed": (
+        ("too_many_clients", 0.4, "the server's host had no process left for another one"),
+        ("server_hung", RATHER_NOT, "the server's host was short of processes or memory"),
+    ),
+    "ended_by_recovery": (
+        ("backend_terminated", 0.9, "a standby's recovery ended it; see max_standby_streaming_delay"),
+    ),
     "not_postgresql": (("not_postgresql", SURE, "what came is no start of PostgreSQL's protocol"),),
     "incomplete_startup": (
         ("health_check", 0.7, "it closed before it had said anything of use"),
@@ -111,7 +126,7 @@ def _follows(kind: str, kinds: set[str]) -> bool:
     """Whether another line of the same session says more than this one."""
     if kind == "connection_lost":
         return any(other.startswith("send_") for other in kinds)
-    if kind == "eof_in_transaction":
+    if kind in ("eof_in_transaction", "protocol_lost"):
         return any(other.startswith("receive_") for other in kinds)
     # after a statement that timed out the session goes on: what ended it is another thing
     return kind == "statement_timeout" and len(kinds.intersection((*LINES, *_BY_SERVER, "receive_reset"))) > 1

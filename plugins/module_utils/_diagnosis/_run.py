@@ -182,17 +182,17 @@ def _heard(losses: list[Loss]) -> t.Callable[[str, str], float]:
 
 
 def _company(losses: list[Loss]) -> t.Callable[[Loss], tuple[int, int]]:
-    """Counts, for a loss, those within seconds of it: of the same client, and of others."""
-    timed = sorted((loss.time, loss.address or "", index) for index, loss in enumerate(losses) if loss.time is not None)
+    """Counts, for a loss, those within seconds of it: of the same client, and of others; none if nobody knows whose."""
+    timed = sorted((loss.time, loss.address) for loss in losses if loss.time is not None and loss.address)
     times = [row[0] for row in timed]
 
     def beside(loss: Loss) -> tuple[int, int]:
-        if loss.time is None:
+        if loss.time is None or not loss.address:
             return 0, 0
         first = bisect.bisect_left(times, loss.time - _TOGETHER)
         last = bisect.bisect_right(times, loss.time + _TOGETHER)
         near = [row[1] for row in timed[first:last]]
-        same = near.count(loss.address or "") - 1
+        same = near.count(loss.address) - 1
         return same, len(near) - 1 - same
 
     return beside
