@@ -60,6 +60,17 @@ def ids(host: dict[str, t.Any], *severities: str) -> set[str]:
     return {row["id"] for row in host["findings"] if not severities or row["severity"] in severities}
 
 
+def log_logins(cluster: Cluster) -> None:
+    """Have the server log each login from now on."""
+    cluster.query("ALTER SYSTEM SET log_connections = 'on'")
+    cluster.reload()
+
+
+def logins(cluster: Cluster) -> int:
+    """How many there were, by the server's log."""
+    return cluster.log().count("connection received")
+
+
 def files_of(cluster: Cluster) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(cluster.data_dir.glob("*.conf"))}
 
@@ -149,21 +160,30 @@ def test_findings_are_ignored_by_host_and_the_report_says_so(fleet: Fleet) -> No
 )
 def test_bad_input_is_one_clear_error(fleet: Fleet, variables: dict[str, t.Any], said: str) -> None:
     fleet.hosts = {"db1": variables}
-    before = fleet.cluster.log_file.read_bytes()
+    log_logins(fleet.cluster)
+    before = logins(fleet.cluster)
     result = fleet.play(AUDIT)
     assert result.rc == 2
     assert said in result.stdout + result.stderr
-    assert fleet.cluster.log_file.read_bytes() == before
+    assert logins(fleet.cluster) == before
 
 
 @pytest.mark.parametrize(
     ("wish", "said"),
-    [("audit_fail_on=warn", "value of fail_on must be one of"), ("audit_formats=pdf", "value of formats must be one")],
+    [
+        ("audit_fail_on=warn", "value of audit_fail_on must be one of: , error, warning, info, got: warn"),
+        ("audit_formats=pdf", "value of audit_formats must be one"),
+    ],
 )
 def test_a_report_that_there_is_not_is_one_clear_error(fleet: Fleet, wish: str, said: str) -> None:
+    fleet.hosts = {"db1": {}, "db2": {}}
+    log_logins(fleet.cluster)
+    before = logins(fleet.cluster)
     result = fleet.play(AUDIT, "-e", wish)
     assert result.rc == 2
+    assert (result.stdout + result.stderr).count("fatal: [") == 1
     assert said in result.stdout + result.stderr
+    assert logins(fleet.cluster) == before
     assert not fleet.reports.exists()
 
 
