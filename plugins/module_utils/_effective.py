@@ -16,7 +16,7 @@ from ._errors import Failure
 #: Bounds the whole: so many addresses, so many seconds for each.
 _ADDRESSES = 3
 _CONNECT_SECONDS = 3
-#: The last answer may still wait for its acknowledgement, which takes up to 40 ms; until then keepalive is not armed.
+#: Until the last answer is acknowledged keepalive is not armed; where that cannot be asked for it takes up to 40 ms.
 _ARMED_SECONDS = 0.5
 _LOGIN_ONLY = ("host", "hostaddr", "port", "connect_timeout")
 
@@ -79,6 +79,7 @@ def _view(
     through: str, host: str | None, database: Database, session: t.Mapping[str, t.Any], names: list[str]
 ) -> dict[str, t.Any]:
     settings = database.session_values(names)
+    database.acknowledge()
     return {"through": through, "host": host, "settings": settings, "kernel": _armed(session), "reason": None}
 
 

@@ -98,7 +98,8 @@ def _of_server(login: _login.Login, database: Database, started: float) -> Row:
         effective = _effective.of_login(login, database, own, known)
     else:
         effective = _effective.of_new_session(login, snapshot["files"], own, known, idle)
-    of_server = _namespaces.of_server(database)
+    # The kernel that has the server's end of the login's session is the server's.
+    of_server = True if effective["through"] == "login" and effective["kernel"] else _namespaces.of_server(database)
     if of_server is False and effective["through"] == "bare_connection":
         # Who has answered there need not be this server.
         effective = {**effective, "through": None, "host": None, "kernel": None}

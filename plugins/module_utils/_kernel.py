@@ -51,22 +51,23 @@ class TcpSocket:
 
 def established(root: str = "/proc/net") -> t.Iterator[TcpSocket]:
     """The established sockets of the network namespace that *root* shows; none where there is no such file."""
-    return (one for one in _sockets(root) if one.state == _ESTABLISHED)
+    return (one for one in _sockets(root, None) if one.state == _ESTABLISHED)
 
 
 def timers(port: int, root: str = "/proc/net") -> dict[Key, Timer]:
     """The established sockets with local *port* in this network namespace; empty where there is no such file."""
-    return {(port, *one.remote): one.timer for one in established(root) if one.local[1] == port}
+    found = (one for one in _sockets(root, port) if one.state == _ESTABLISHED)
+    return {(port, *one.remote): one.timer for one in found if one.local[1] == port}
 
 
 def towards(port: int, root: str = "/proc/net") -> list[tuple[str, int, Timer]]:
     """The sockets with remote *port*: the peer's address, the state, the timer."""
-    return [(one.remote[0], one.state, one.timer) for one in _sockets(root) if one.remote[1] == port]
+    return [(one.remote[0], one.state, one.timer) for one in _sockets(root, port) if one.remote[1] == port]
 
 
 def listens(port: int, root: str = "/proc/net") -> bool:
     """Whether a server listens on *port* in this network namespace, over TCP or a Unix socket of PostgreSQL's."""
-    if any(one.local[1] == port and one.state == _LISTEN for one in _sockets(root)):
+    if any(one.local[1] == port and one.state == _LISTEN for one in _sockets(root, port)):
         return True
     try:
         with open(os.path.join(root, "unix"), encoding="utf-8", errors="replace") as lines:
@@ -75,13 +76,18 @@ def listens(port: int, root: str = "/proc/net") -> bool:
         return False
 
 
-def _sockets(root: str) -> t.Iterator[TcpSocket]:
+def _sockets(root: str, port: int | None) -> t.Iterator[TcpSocket]:
+    """All sockets, or those that have *port* at one end."""
     tick = os.sysconf("SC_CLK_TCK")
+    # A host may have tens of thousands, most of which are then not worth parsing.
+    mark = "" if port is None else f":{port:04X} "
     for name in ("tcp", "tcp6"):
         try:
             with open(os.path.join(root, name), encoding="utf-8") as lines:
                 next(lines, None)
                 for line in lines:
+                    if mark not in line:
+                        continue
                     _slot, local, remote, state, queues, timer, retries, *rest = line.split()
                     kind, _colon, left = timer.partition(":")
                     kind = _TIMERS.get(int(kind, 16), kind)
