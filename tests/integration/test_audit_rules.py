@@ -396,12 +396,19 @@ def test_replication(new_cluster: NewCluster, major: int) -> None:
 
 
 @ONE
-def test_poolers(cluster: Cluster) -> None:
+@pytest.mark.parametrize("place", ["DATABASE postgres", "ROLE pool", "ROLE pool IN DATABASE postgres"])
+def test_poolers(cluster: Cluster, place: str) -> None:
     cluster.query("CREATE ROLE pool LOGIN")
-    cluster.query("ALTER ROLE pool SET idle_session_timeout = '10min'")
-    with cluster.session(user="pool", application_name="pgbouncer"):
+    cluster.query(f"ALTER {place} SET idle_session_timeout = '10min'")
+    with cluster.session(user="pool", application_name="pgbouncer") as session:
+        assert session.execute("SHOW idle_session_timeout") == [("10min",)]
         (closing,) = [one for one in findings(cluster) if one.id == "PGC133"]
-        assert closing.where == "idle_session_timeout, role pool"
+        assert closing.where == f"idle_session_timeout, {place.lower()}"
+        # What it says is what helps.
+        cluster.query(closing.remedy.partition(";")[0])
+        assert "PGC133" not in ids(cluster)
+    with cluster.session(user="pool", application_name="pgbouncer") as session:
+        assert session.execute("SHOW idle_session_timeout") == [("0",)]
 
 
 @ONE

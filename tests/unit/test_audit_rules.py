@@ -458,24 +458,37 @@ def test_a_policy(of_policy: Changes, changes: Changes, expected: list[tuple[str
 @pytest.mark.parametrize(
     ("roles", "poolers", "timeouts", "expected"),
     [
-        (["pool"], ["pgbouncer"], {"pool": "10min"}, ["idle_session_timeout, role pool"]),
-        (["pool"], ["pgbouncer"], {"pool": "0", "": "600000"}, []),
-        (["pool"], [], {"": "600000"}, ["idle_session_timeout, role pool"]),
-        ([], ["pgbouncer"], {"": "600000"}, ["idle_session_timeout"]),
-        ([], [], {"": "600000"}, []),
+        (["pool"], ["pgbouncer"], {"role pool": "10min"}, ["role pool"]),
+        (["pool"], ["pgbouncer"], {"role pool": "0", "": "600000"}, []),
+        (["pool"], [], {"": "600000"}, [""]),
+        (["pool", "batch"], [], {"": "600000", "role pool": "0"}, [""]),
+        (["pool"], [], {"": "600000", "role people": "5min", "role people in shop": "5min"}, [""]),
+        ([], ["pgbouncer"], {"": "600000"}, [""]),
+        ([], [], {"": "600000", "database shop": "10min"}, []),
         ([], ["pgbouncer"], {"": "3600001"}, []),
-        (["pool"], [], {"pool": "nonsense"}, []),
+        (["pool"], [], {"role pool": "nonsense"}, []),
+        # The server's value is outranked by a database's, that by a role's, and that by a role's in a database.
+        (["pool"], [], {"database shop": "10min"}, ["database shop"]),
+        ([], ["pgbouncer"], {"database shop": "10min", "role people": "10min"}, ["database shop"]),
+        (["pool"], [], {"database shop": "10min", "role pool": "0"}, []),
+        (["pool"], [], {"role pool": "0", "role pool in shop": "10min"}, ["role pool in database shop"]),
     ],
 )
 def test_a_pooler_whose_connections_are_closed(
     roles: list[str], poolers: list[str], timeouts: dict[str, str], expected: list[str]
 ) -> None:
-    changes: Changes = {"idle_session_timeout": timeouts.get("", "0")}
-    own = [{"role": role, "value": value} for role, value in timeouts.items() if role]
-    changes["settings/idle_session_timeout/layers/role"] = own
+    changes: Changes = {"idle_session_timeout": timeouts.pop("", "0")}
+    layers: dict[str, list[Facts]] = {"database": [], "role": [], "role_in_database": []}
+    for whose, value in timeouts.items():
+        kind, name, *place = whose.split(" ")
+        own = {"role": name, "database": place[-1]} if place else {kind: name}
+        layers["role_in_database" if place else kind].append({**own, "value": value})
+    for layer, rows in layers.items():
+        changes[f"settings/idle_session_timeout/layers/{layer}"] = rows
     changes["sessions/pooler_roles"] = roles
     changes["poolers"] = [{"name": name, "seen_in": "processes", "evidence": "process 812"} for name in poolers]
-    assert [one.where for one in found(changes) if one.id == "PGC133"] == expected
+    wheres = [one.where for one in found(changes) if one.id == "PGC133"]
+    assert wheres == [f"idle_session_timeout, {whose}" if whose else "idle_session_timeout" for whose in expected]
 
 
 def test_all_roles_are_the_whole_server() -> None:

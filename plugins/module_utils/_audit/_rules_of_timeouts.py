@@ -9,7 +9,7 @@ import math
 import typing as t
 
 from .. import _detection, _duration, _promises, _settings
-from ._host import Host
+from ._host import Host, in_unit
 from ._rule import Found, in_room, rule, server, tcp
 
 _HARDEN = "Run pgharden.connection.harden with a profile, such as web"
@@ -20,6 +20,7 @@ _HICCUP = 30
 _PAUSE = 15_000
 #: Milliseconds for which poolers keep an unused connection, by their defaults: up to an hour.
 _POOLED = 3_600_000
+_IDLE_SESSION = "idle_session_timeout"
 
 
 def _human(milliseconds: float) -> str:
@@ -204,18 +205,39 @@ def idle_in_transaction(host: Host) -> t.Iterator[Found]:
 
 @rule("PGC133", "warning", "The server closes the connections of a pooler", server)
 def pooler_idle_session(host: Host) -> t.Iterator[Found]:
-    roles = host.rows("sessions", "pooler_roles")
-    timeouts = {f"idle_session_timeout, role {role}": host.of_role(str(role)).idle_session_timeout for role in roles}
-    if host.rows("poolers") and not roles:
-        timeouts = {"idle_session_timeout": host.settings.idle_session_timeout}
-    for where, timeout in timeouts.items():
+    unit = host.part("settings", _IDLE_SESSION).get("unit")
+    for whose, value, way_out in _of_poolers(host):
+        timeout = in_unit(value, unit) or 0
         if 0 < timeout <= _POOLED:
             yield Found(
-                where,
+                f"{_IDLE_SESSION}, {whose}" if whose else _IDLE_SESSION,
                 f"{_human(timeout)}, and a pooler keeps its unused connections for minutes to an hour: it hands out "
                 "what the server has closed",
-                "Harden the pooler's role with profile pooled, or set the pooler's server_idle_timeout lower.",
+                f"{way_out}; or set the pooler's server_idle_timeout lower.",
             )
+
+
+def _of_poolers(host: Host) -> t.Iterator[tuple[str, t.Any, str]]:
+    """Whose idle_session_timeout sessions of poolers may have ("" is the server's), the value, and what undoes it.
+
+    A role's own value outranks those of databases and server, and its value in a database outranks all of them. Which
+    role an unnamed pooler logs in as is not known: no role's own value is held against it.
+    """
+    roles = [str(role) for role in host.rows("sessions", "pooler_roles")]
+    databases, own, in_databases = (
+        host.rows("settings", _IDLE_SESSION, "layers", layer) for layer in ("database", "role", "role_in_database")
+    )
+    bare = [role for role in roles if role not in [row.get("role") for row in own]]
+    if bare or (host.rows("poolers") and not roles):
+        exempt = "; ".join(f"ALTER ROLE {role} SET {_IDLE_SESSION} = 0" for role in bare or ["NAME_OF_THE_POOLER"])
+        yield "", host.value(_IDLE_SESSION), exempt
+        for row in databases:
+            yield f"database {row.get('database')}", row.get("value"), exempt
+    for row in [*own, *in_databases]:
+        if row.get("role") in roles:
+            place = f"role {row['role']}" + (f" in database {row['database']}" if row.get("database") else "")
+            command = place.replace("role", "ROLE", 1).replace(" in database ", " IN DATABASE ", 1)
+            yield place, row.get("value"), f"ALTER {command} SET {_IDLE_SESSION} = 0"
 
 
 @rule("PGC134", "warning", "authentication_timeout is far from what logins need", server)
