@@ -641,6 +641,14 @@ def test_wishes_that_are_refused(wish: t.Any, problem: str) -> None:
     assert (failure.value.code, failure.value.found) == ("bad_ignore", problem)
 
 
+@pytest.mark.parametrize(("id", "where", "changes"), CASES)
+def test_what_a_member_of_a_cluster_refuses_is_no_remedy_there(id: str, where: str, changes: Changes) -> None:
+    for one in _rules.findings(changed(changes, changed(patroni())), WEB):
+        of_kernel = one.id.startswith("PGC2") or "layers: [os]" in one.remedy
+        for refused in ("pgharden.connection.harden", "pgharden.connection.server_settings"):
+            assert of_kernel or refused not in one.remedy, one
+
+
 def test_every_rule_is_documented_and_tried() -> None:
     pages = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs/findings").iterdir()}
     assert set(pages) == set(_rules.RULES)

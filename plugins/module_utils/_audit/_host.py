@@ -69,6 +69,11 @@ class Host:
         """Whether the sysctls that were read are those of the server's network namespace."""
         return self.part("kernel").get("of_server") is not False
 
+    @property
+    def hardening(self) -> str:
+        """What hardens this server: where Patroni manages it, harden and server_settings refuse to."""
+        return f"pgharden.connection.{'patroni' if self.part('patroni') else 'harden'}"
+
     # ---- settings
 
     def text(self, name: str) -> str | None:

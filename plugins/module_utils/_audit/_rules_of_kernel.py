@@ -134,7 +134,7 @@ def container(host: Host) -> t.Iterator[Found]:
             "network namespace",
             f"the server leaves its keepalive to the kernel, and its network namespace has Linux's defaults ({shown}): "
             "a new namespace inherits nothing",
-            f"Harden the server itself (layer server), which needs no sysctl. {_OUTSIDE}.",
+            f"{_OUTSIDE}, or run {host.hardening}: the server then has values of its own for each socket.",
         )
 
 

@@ -14,7 +14,6 @@ import typing as t
 from ._host import Host
 from ._rule import Found, in_room, rule, server
 
-_SET = "Set it for the server with pgharden.connection.server_settings"
 #: Levels at which the lines of lost connections (LOG) are left out.
 _TOO_HIGH = ("fatal", "panic")
 _ESCAPE = re.compile(r"%-?\d*([a-zA-Z%])")
@@ -33,6 +32,12 @@ def _prefix(host: Host) -> set[str] | None:
     return {*_ESCAPE.findall(text), *(_OF_SYSLOG if "syslog" in destination else "")}
 
 
+def _set(host: Host) -> str:
+    if host.part("patroni"):
+        return "Set it for the cluster with pgharden.connection.patroni, by overrides"
+    return "Set it for the server with pgharden.connection.server_settings"
+
+
 def _lacks(host: Host, escapes: str, what: str) -> t.Iterator[Found]:
     prefix = _prefix(host)
     if prefix is not None and not prefix & set(escapes):
@@ -40,7 +45,7 @@ def _lacks(host: Host, escapes: str, what: str) -> t.Iterator[Found]:
         yield Found(
             "log_line_prefix",
             f"{host.shown('log_line_prefix')!s} has no {missing}: a line does not tell {what}",
-            f"{_SET}, such as log_line_prefix = '%m [%p] %q%u@%d %r %e '.",
+            f"{_set(host)}, such as log_line_prefix = '%m [%p] %q%u@%d %r %e '.",
         )
 
 
@@ -51,7 +56,7 @@ def no_disconnections(host: Host) -> t.Iterator[Found]:
             "log_disconnections",
             f"{host.shown('log_disconnections')}: how long a lost session had lived, and whether it ended at all, "
             "is not in the log",
-            f"{_SET}: log_disconnections = on.",
+            f"{_set(host)}: log_disconnections = on.",
         )
 
 
@@ -61,7 +66,7 @@ def no_connections(host: Host) -> t.Iterator[Found]:
         yield Found(
             "log_connections",
             f"{host.shown('log_connections')}: which client a process served is not in the log",
-            f"{_SET}: log_connections = on.",
+            f"{_set(host)}: log_connections = on.",
         )
 
 
@@ -93,7 +98,7 @@ def translated(host: Host) -> t.Iterator[Found]:
         yield Found(
             "lc_messages",
             f"{host.shown('lc_messages')}: what a line means has to be read from its words, which differ by version",
-            f"{_SET}: lc_messages = 'C', or add %e to log_line_prefix.",
+            f"{_set(host)}: lc_messages = 'C', or add %e to log_line_prefix.",
         )
 
 
@@ -103,7 +108,7 @@ def too_high(host: Host) -> t.Iterator[Found]:
         yield Found(
             "log_min_messages",
             f"{host.shown('log_min_messages')}: 'could not receive data from client' and its like are left out",
-            f"{_SET}: log_min_messages = warning.",
+            f"{_set(host)}: log_min_messages = warning.",
         )
 
 

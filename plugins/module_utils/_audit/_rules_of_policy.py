@@ -21,7 +21,7 @@ def not_kept(host: Host) -> t.Iterator[Found]:
             yield Found(
                 key,
                 f"{key} is {rows[0].wanted}, and what is in force promises {_shown(rows)}",
-                f"Run pgharden.connection.harden with this {key}.",
+                f"Run {host.hardening} with this {key}.",
             )
 
 

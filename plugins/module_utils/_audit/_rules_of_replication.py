@@ -11,7 +11,6 @@ import typing as t
 from ._host import Facts, Host, number_of
 from ._rule import Found, in_room, rule, server, standby
 
-_REPLICATION = "Run pgharden.connection.harden with profile replication (detect_dead_standby_within)."
 _CONNINFO = (
     "Add keepalives_idle, keepalives_interval, keepalives_count, tcp_user_timeout and connect_timeout: "
     "the filter pgharden.connection.client_parameters gives them for a policy."
@@ -21,6 +20,10 @@ _CONNINFO_OF_PATRONI = (
     "layers: [os]), and set wal_receiver_timeout (detect_dead_standby_within) for the cluster."
 )
 _KEEPALIVES = ("keepalives_idle", "keepalives_interval", "keepalives_count")
+
+
+def _replication(host: Host) -> str:
+    return f"Run {host.hardening} with profile replication (detect_dead_standby_within)."
 
 
 def _conninfo(host: Host) -> dict[str, t.Any] | None:
@@ -66,7 +69,7 @@ def no_sender_timeout(host: Host) -> t.Iterator[Found]:
     for where, value, shown in host.everywhere("wal_sender_timeout"):
         if value == 0:
             yield Found(
-                where, f"{shown}: a standby that has vanished keeps its sender, and its slot in use", _REPLICATION
+                where, f"{shown}: a standby that has vanished keeps its sender, and its slot in use", _replication(host)
             )
 
 
@@ -77,7 +80,7 @@ def no_receiver_timeout(host: Host) -> t.Iterator[Found]:
             "wal_receiver_timeout",
             f"{host.shown('wal_receiver_timeout')}: a standby waits for a primary that has vanished, and does not "
             "connect to the next one",
-            _REPLICATION,
+            _replication(host),
         )
 
 
@@ -144,7 +147,7 @@ def silent_standby(host: Host) -> t.Iterator[Found]:
             yield Found(
                 f"standby {row.get('application_name') or row.get('client_addr')}",
                 f"{row['evidence']}; {host.shown('wal_sender_timeout')}",
-                _REPLICATION,
+                _replication(host),
             )
 
 

@@ -49,11 +49,13 @@ def stale(host: Host) -> t.Iterator[Found]:
     rows = host.rows("sessions", "stale")
     if rows:
         shown = _listed([f"{_named(row)}: {row.get('evidence')}" for row in rows], len(rows))
+        end = f"SELECT pg_terminate_backend({rows[0].get('pid')})"
+        if not host.part("patroni"):
+            end = f"run pgharden.connection.harden with terminate_stale_sessions, or {end}"
         yield Found(
             "sessions",
             f"{len(rows)}: {shown}",
-            "They take a reload with their client's next message, and never if that is gone: run harden with "
-            "terminate_stale_sessions, or end them.",
+            f"They take a reload with their client's next message, and never if that is gone: {end}.",
         )
 
 
@@ -71,7 +73,7 @@ def idle_in_transaction(host: Host) -> t.Iterator[Found]:
     yield from _of_reason(
         host,
         "idle_in_transaction",
-        "Correct the application; harden with close_idle_in_transaction_after ends them.",
+        f"Correct the application; {host.hardening} with close_idle_in_transaction_after ends them.",
     )
 
 
@@ -86,7 +88,7 @@ def blocked_by_silent(host: Host) -> t.Iterator[Found]:
                 "sessions",
                 f"{_named(holder)} holds the lock, {holder.get('evidence')}; {_listed(waiting, len(waiting))} "
                 f"{'wait' if len(waiting) > 1 else 'waits'} for it",
-                f"End it: SELECT pg_terminate_backend({pid}). Then harden, so that it does not stay next time.",
+                f"End it: SELECT pg_terminate_backend({pid}). {host.hardening} bounds how long it stays next time.",
             )
 
 
@@ -96,7 +98,9 @@ def silent(host: Host) -> t.Iterator[Found]:
     if rows:
         shown = _listed([f"{_named(row)}: {row.get('evidence')}" for row in rows], count)
         yield Found(
-            "sessions", f"{count}: {shown}", "Run pgharden.connection.diagnose; harden bounds for how long they stay."
+            "sessions",
+            f"{count}: {shown}",
+            f"Run pgharden.connection.diagnose; {host.hardening} bounds for how long they stay.",
         )
 
 
@@ -123,7 +127,7 @@ def nearly_full(host: Host) -> t.Iterator[Found]:
             "max_connections",
             f"{total} sessions, {idle_ones} of them idle, of {most - sum(reserved)} that "
             f"max_connections = {most} leaves",
-            "Pool connections (profile pooled), and harden, lest those of vanished clients take the rest.",
+            f"Pool connections (profile pooled); {host.hardening} keeps vanished clients from taking the rest.",
         )
 
 

@@ -32,7 +32,10 @@ _SINCE = {
     "idle_replication_slot_timeout": 18,
     "wal_sender_shutdown_timeout": 19,
 }
-_HARDEN = "Run pgharden.connection.harden with a profile, such as web"
+
+
+def _harden(host: Host) -> str:
+    return f"Run {host.hardening} with a profile, such as web"
 
 
 @rule("PGC101", "warning", "A line of a configuration file loses to another one", server)
@@ -113,7 +116,7 @@ def wrong_unit(host: Host) -> t.Iterator[Found]:
                 yield Found(
                     where,
                     f"{shown}: a number without a unit is in milliseconds",
-                    f"Write the unit, as in {value}s. {_HARDEN}: it does.",
+                    f"Write the unit, as in {value}s. {_harden(host)}: it does.",
                 )
 
 
@@ -126,7 +129,7 @@ def above_kernel_limit(host: Host) -> t.Iterator[Found]:
                     where,
                     f"{shown}: Linux takes no more than {limit} and keeps its own value; all that tells is a line in "
                     "the log for each connection",
-                    f"Set {limit} or less. {_HARDEN}: it does.",
+                    f"Set {limit} or less. {_harden(host)}: it does.",
                 )
 
 
@@ -162,7 +165,7 @@ def unknown_parameter(host: Host) -> t.Iterator[Found]:
                 line_of(line),
                 f"{line['name']} came with PostgreSQL {since}, the server has {host.major}; a reload ignores all of "
                 "the files, a restart fails",
-                f"Take the line out. {_HARDEN}: it writes what the version knows.",
+                f"Take the line out. {_harden(host)}: it writes what the version knows.",
             )
 
 

@@ -12,7 +12,6 @@ from .. import _detection, _duration, _promises, _settings
 from ._host import Host, in_unit
 from ._rule import Found, in_room, rule, server, tcp
 
-_HARDEN = "Run pgharden.connection.harden with a profile, such as web"
 _HOUR = 3600
 #: Seconds; a fail-over, a live migration or a switch that starts again takes as long.
 _HICCUP = 30
@@ -25,6 +24,10 @@ _IDLE_SESSION = "idle_session_timeout"
 
 def _human(milliseconds: float) -> str:
     return _duration.human(milliseconds / 1000)
+
+
+def _harden(host: Host) -> str:
+    return f"Run {host.hardening} with a profile, such as web"
 
 
 def _keepalive(host: Host) -> tuple[int, int, int]:
@@ -43,7 +46,7 @@ def late_keepalive(host: Host) -> t.Iterator[Found]:
             "tcp_keepalives_idle",
             f"{host.shown('tcp_keepalives_idle')}: the first probe comes after {_duration.human(idle)}, and an idle "
             f"session whose client has vanished stays for {_worst(host, 'idle')}",
-            f"{_HARDEN}: detect_dead_peer_within and path_idle_limit set the keepalive.",
+            f"{_harden(host)}: detect_dead_peer_within and path_idle_limit set the keepalive.",
         )
 
 
@@ -54,7 +57,7 @@ def interval_above_idle(host: Host) -> t.Iterator[Found]:
         yield Found(
             "tcp_keepalives_interval",
             f"{_keepalives(host)}: in between probes an idle path is silent for {_duration.human(interval)}",
-            f"Set tcp_keepalives_interval below tcp_keepalives_idle. {_HARDEN}: it does.",
+            f"Set tcp_keepalives_interval below tcp_keepalives_idle. {_harden(host)}: it does.",
         )
 
 
@@ -80,7 +83,7 @@ def hasty_keepalive(host: Host) -> t.Iterator[Found]:
             "tcp_keepalives_idle",
             f"{_keepalives(host)}: {_duration.human(total)} of silence end an idle session, and a fail-over or a live "
             "migration may take as long",
-            "State tolerate_outage_of in the policy and run harden.",
+            f"State tolerate_outage_of in the policy and run {host.hardening}.",
         )
 
 
@@ -93,7 +96,7 @@ def no_user_timeout(host: Host) -> t.Iterator[Found]:
             f"{host.shown('tcp_user_timeout')}: a client that vanishes before it has acknowledged what was sent is "
             f"noticed after {_duration.human(worst.seconds)} (tcp_retries2 = {host.os.tcp_retries2}), whatever the "
             "keepalive",
-            f"{_HARDEN}: detect_dead_peer_within sets tcp_user_timeout.",
+            f"{_harden(host)}: detect_dead_peer_within sets tcp_user_timeout.",
         )
 
 
@@ -119,7 +122,7 @@ def early_user_timeout(host: Host) -> t.Iterator[Found]:
             "tcp_user_timeout",
             f"{host.shown('tcp_user_timeout')} is not above {host.shown('tcp_keepalives_idle')}: one lost probe "
             "ends an idle session",
-            "Set tcp_user_timeout to the total of the keepalive. harden does.",
+            f"Set tcp_user_timeout to the total of the keepalive. {_harden(host)}: it does.",
         )
 
 
@@ -145,7 +148,7 @@ def idle_above_path_limit(host: Host) -> t.Iterator[Found]:
             "tcp_keepalives_idle",
             f"{_keepalives(host)}: the first probe comes after up to {_duration.human(silence)}, and "
             f"path_idle_limit is {_human(limit)}",
-            "Run harden with this path_idle_limit.",
+            f"Run {host.hardening} with this path_idle_limit.",
         )
 
 
@@ -157,7 +160,7 @@ def idle_above_half(host: Host) -> t.Iterator[Found]:
             "tcp_keepalives_idle",
             f"{host.shown('tcp_keepalives_idle')} is more than half of path_idle_limit, {_human(limit)}: one lost "
             "probe may be one too many",
-            "Set at most half of the limit. Run harden with this path_idle_limit.",
+            f"Set at most half of the limit. Run {host.hardening} with this path_idle_limit.",
         )
 
 
@@ -168,14 +171,14 @@ def no_check_interval(host: Host) -> t.Iterator[Found]:
             "client_connection_check_interval",
             f"{host.shown('client_connection_check_interval')}: the statement of a client that is gone runs to "
             "its end, and what waits for a lock still takes it",
-            f"{_HARDEN}: stop_orphaned_query_within sets it.",
+            f"{_harden(host)}: stop_orphaned_query_within sets it.",
         )
 
 
 @rule("PGC131", "warning", "tcp_user_timeout cuts clients that only pause", tcp)
 def slow_readers(host: Host) -> t.Iterator[Found]:
     grace = host.policy.slow_reader_grace if host.policy else None
-    remedy = "State slow_reader_grace, and slow_reader_roles for the roles that need it, and run harden."
+    remedy = f"State slow_reader_grace, and slow_reader_roles for the roles that need it, and run {host.hardening}."
     if grace is None and 1000 <= host.settings.tcp_user_timeout < _PAUSE:
         evidence = (
             f"{host.shown('tcp_user_timeout')}: a client that does not read for so long is cut, a paused COPY too"
@@ -199,7 +202,7 @@ def idle_in_transaction(host: Host) -> t.Iterator[Found]:
             "idle_in_transaction_session_timeout",
             f"{host.shown('idle_in_transaction_session_timeout')}: a transaction that its client forgot keeps its "
             "locks, and dead rows from being cleaned up",
-            "Run harden with close_idle_in_transaction_after, or say off there if that is wanted.",
+            f"Run {host.hardening} with close_idle_in_transaction_after, or say off there if that is wanted.",
         )
 
 
@@ -248,7 +251,7 @@ def authentication(host: Host) -> t.Iterator[Found]:
             "authentication_timeout",
             f"{host.shown('authentication_timeout')}: a login that hangs keeps its place for twice as long, a slow one "
             "(TLS, LDAP, a busy host) is refused after it",
-            "Run harden with connect_within, such as 60s.",
+            f"Run {host.hardening} with connect_within, such as 60s.",
         )
 
 
