@@ -108,6 +108,7 @@ def test_a_clients_host(lab: Lab) -> None:
     client = lab.connect()
     client.ask("SELECT 1")
     neighbour = lab.address.rpartition(".")[0] + ".99"
+    lab.network.rule(f"ip daddr {neighbour} drop")  # or the router would say, after 3 s, that nobody has that address
     attempt: socket.socket = host.inside(socket.socket)
     with attempt:
         attempt.setblocking(False)

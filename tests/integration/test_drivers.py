@@ -178,7 +178,9 @@ def sockets_of_backend(server: Cluster, sql: str) -> list[Options]:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for (pid,) in server.query(sql):
-            found = drivers.client_sockets(pid, server.port) if pid else {}
+            found = {}
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just ended; the next one comes
+                found = drivers.client_sockets(pid, server.port) if pid else {}
             if found:
                 agree_with_timers(server, found)
                 return list(found.values())

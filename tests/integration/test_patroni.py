@@ -14,7 +14,7 @@ import pytest
 from _hardening import profile
 from _patronis import WEB, Runs, auto_conf, config, file_lines, in_force, started
 from support import places
-from support.patronis import Patroni, Patronis, wait_for
+from support.patronis import LOOP_WAIT, RETRY_TIMEOUT, TTL, Patroni, Patronis, wait_for
 
 from ansible_collections.pgharden.connection.plugins.module_utils._audit import _rules
 
@@ -253,7 +253,7 @@ def test_what_an_audit_finds(pair: Patronis, runs: Runs) -> None:
 
     def found(member: Patroni) -> dict[str, tuple[str, str]]:
         facts = runs.run("connection_info", member)
-        assert facts["patroni"]["timing"] == {"ttl": 20, "loop_wait": 1, "retry_timeout": 3}
+        assert facts["patroni"]["timing"] == {"ttl": TTL, "loop_wait": LOOP_WAIT, "retry_timeout": RETRY_TIMEOUT}
         return {one.id: (one.where, one.evidence) for one in _rules.findings(facts) if one.id.startswith("PGC8")}
 
     there = found(leader)

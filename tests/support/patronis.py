@@ -30,8 +30,9 @@ PROGRAM = Path(os.environ.get("PGHARDEN_PATRONI") or Path(sys.executable).with_n
 #: Passwords that must never be seen anywhere.
 API_USER, API_PASSWORD = "operator", "rest-S3cret-Of-The-Test"
 SERVER_PASSWORD = "patroni-S3cret-Of-The-Test"
-#: In seconds; Patroni takes no less.
-TTL, LOOP_WAIT, RETRY_TIMEOUT = 20, 1, 3
+#: In seconds; Patroni takes no less. A leader that cannot reach etcd for longer than the last one steps down: for a
+#: machine that stalls it is as long as the other two let it be.
+TTL, LOOP_WAIT, RETRY_TIMEOUT = 20, 1, 9
 _PYTHON = str(PROGRAM.with_name("python"))
 _PATIENCE = 120.0
 _ETCD_PORT = 2379  # always free: the network is the cluster's own

@@ -72,7 +72,11 @@ def _downloaded(apt: Path) -> list[Path]:
     options = [
         *(f"-oDir::State={apt}/state", f"-oDir::Cache={apt}/cache", f"-oDir::Etc::SourceList={apt}/sources.list"),
         *("-oDir::Etc::SourceParts=/dev/null", "-oAcquire::Languages=none", "-oAPT::Sandbox::User="),
-        *("-oAcquire::Check-Valid-Until=false", "-oAcquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"),
+        *(
+            "-oAcquire::Retries=3",
+            "-oAcquire::Check-Valid-Until=false",
+            "-oAcquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+        ),
     ]
     _run(["apt-get", *options, "update"])
     _run(["apt-get", *options, "download", *DEBS], cwd=apt / "debs")
