@@ -5,6 +5,10 @@
 # Every target sets up first what it needs; see tools/setup.
 PYTHON_IN_VENV := .venv/bin/python
 .DEFAULT_GOAL := help
+# What everything here costs most is Python that is compiled again, and modules that it reads from a pipe byte by byte.
+# So bytecode is kept (not beside the source), and what some images set against either is not passed on.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 .PHONY: help setup demo drill-full test lint unit integration molecule sanity docs site build bench clean
 
 help:  ## list the targets

@@ -87,9 +87,6 @@ inside() {
     export ANSIBLE_CONFIG=$root/bench/ansible.cfg ANSIBLE_COLLECTIONS_PATH=$root/.ansible/collections:$peers
     export PATH=$root/.venv/bin:$PATH # for the "env python" of peak_rss.py
     export ANSIBLE_HOME=$work/ansible ANSIBLE_REMOTE_TEMP=$work/ansible/remote
-    # As where Ansible usually runs. With the first, Python reads a module that comes through a pipe byte by byte, half a
-    # second for each megabyte; with the second, each process that Ansible forks compiles its plugins again.
-    unset PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE
     echo "$(date +%F), $(nproc) processors, Linux $(uname -r), $("$python" --version), $("$bindir/postgres" --version)"
     "$root/.venv/bin/ansible" --version | sed -n 1p
     ANSIBLE_COLLECTIONS_PATH=$peers "$root/.venv/bin/ansible-galaxy" collection list 2>/dev/null |

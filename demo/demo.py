@@ -152,7 +152,6 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     try:
         sys.exit(main())
     except (subprocess.SubprocessError, KeyboardInterrupt) as error:

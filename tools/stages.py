@@ -107,7 +107,6 @@ def environment() -> dict[str, str]:
         "ANSIBLE_HOME": str(ROOT / ".cache" / "ansible"),
         "ANSIBLE_NOCOLOR": "1",
         "NO_COLOR": "1",
-        "PYTHONUNBUFFERED": "1",
         "RUFF_CACHE_DIR": str(ROOT / ".cache" / "ruff"),
     }
 

@@ -14,15 +14,14 @@ from pathlib import Path
 from ansible.module_utils.testing import patch_module_args
 from enter_main import become
 
-# What modules import late, when the user may no longer read the interpreter's library.
-profiles = "ansible.module_utils._internal._json._profiles"
-for late in (
+_PROFILES = "ansible.module_utils._internal._json._profiles"
+#: What modules import late, when the user may no longer read the interpreter's library or this checkout.
+_LATE = (
     "encodings.idna",
     "psycopg2.extras",
-    f"{profiles}._module_legacy_c2m",
-    f"{profiles}._module_legacy_m2c",
-):
-    importlib.import_module(late)
+    f"{_PROFILES}._module_legacy_c2m",
+    f"{_PROFILES}._module_legacy_m2c",
+)
 
 
 def main() -> None:
@@ -32,15 +31,15 @@ def main() -> None:
     package = types.ModuleType("ansible_collections")
     package.__path__ = [f"{collections}/ansible_collections"]
     sys.modules["ansible_collections"] = package
-    rooms = Path(collections, "ansible_collections", "pgharden", "connection", "plugins", "module_utils")
-    for room in rooms.rglob("_*.py"):
-        if room.name != "__init__.py":
-            dotted = ".".join(room.relative_to(rooms).with_suffix("").parts)
-            importlib.import_module(f"ansible_collections.pgharden.connection.plugins.module_utils.{dotted}")
-    module = importlib.import_module(f"ansible_collections.pgharden.connection.plugins.modules.{name}")
+    plugins = "ansible_collections.pgharden.connection.plugins"
+    module = importlib.import_module(f"{plugins}.modules.{name}")
     arguments = json.load(sys.stdin)
     if user:
-        become(user)  # only now: that user may have no right to read this checkout
+        rooms = Path(collections, *plugins.split("."), "module_utils")
+        own = (".".join(room.relative_to(rooms).with_suffix("").parts) for room in rooms.rglob("_[!_]*.py"))
+        for late in (*_LATE, *(f"{plugins}.module_utils.{room}" for room in own)):
+            importlib.import_module(late)
+        become(user)
     with patch_module_args(arguments):
         module.main()
 
