@@ -5,9 +5,8 @@
 # Every target sets up first what it needs; see tools/setup.
 PYTHON_IN_VENV := .venv/bin/python
 .DEFAULT_GOAL := help
-# What everything here costs most is Python that is compiled again, and modules that it reads from a pipe byte by byte.
-# So bytecode is kept (not beside the source), and what some images set against either is not passed on.
-export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
+# Some images set these. Then Python compiles everything again in each process, and reads a module that Ansible sends
+# through a pipe byte by byte: both are a good part of what everything here takes.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 .PHONY: help setup demo drill-full test lint unit integration molecule sanity docs site build bench clean
 
