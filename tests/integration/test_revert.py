@@ -37,9 +37,9 @@ def host(cluster: Cluster, tmp_path: Path) -> Host:
         "ALTER ROLE slow SET work_mem = '5MB'",
         "ALTER SYSTEM SET tcp_keepalives_idle = '123s'",
         "ALTER SYSTEM SET random_page_cost = 1.5",
-        "SELECT pg_reload_conf()",
     ):
         cluster.query(sql)
+    cluster.reload()
     host = Host(cluster, tmp_path)
     host.cluster.set_sysctl("net.ipv4.tcp_keepalive_time", 4321)
     return host

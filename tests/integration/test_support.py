@@ -197,7 +197,7 @@ os.kill(os.getpid(), {int(number)})
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == -number
     directory, *pids = done.stdout.split()

@@ -20,7 +20,7 @@ class Capture:
     def __init__(self, host: Host, device: str, path: Path, side: str, snaplen: int) -> None:
         self.path, self.side = path, side
         self._tcpdump = host.start(
-            [*f"tcpdump -n -i {device} -s {snaplen} -B 4096 -U --immediate-mode -Z root -w".split(), path, FILTER],
+            [*f"tcpdump -n -i {device} -s {snaplen} -B 8192 -U --immediate-mode -Z root -w".split(), path, FILTER],
             stderr=subprocess.PIPE,
         )
         assert self._tcpdump.stderr

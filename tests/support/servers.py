@@ -292,7 +292,7 @@ class Cluster:
     # ---- back to how it was
 
     def reset(self) -> None:
-        """Undo what a test did: files, settings, roles, databases, sessions, sysctls; tables in postgres stay."""
+        """Undo what a test did: files, settings, roles, databases, sessions and their counts, sysctls. No tables."""
         for session in self._sessions:
             session.kill()
         self._sessions.clear()
@@ -312,6 +312,7 @@ class Cluster:
                 if time.monotonic() > deadline:
                     raise ServerError("a session does not end")
                 time.sleep(0.01)
+            session.execute("SELECT pg_stat_reset()")  # how many have ended, and how, is of those tests as well
             restart = session.execute("SELECT 1 FROM pg_settings WHERE pending_restart")
         if restart:
             self.stop()
