@@ -53,6 +53,7 @@ class ActionModule(ActionBase):
         files = []
         if directory and not variables.get("ansible_check_mode"):
             files = _audit_files.write(directory, report, arguments["formats"])
+            Display().display(f"In {directory}: {', '.join(map(os.path.basename, files))}\n")
         done: dict[str, t.Any] = {"changed": False, "files": files}
         limit = arguments["fail_on"]
         bad = _audit_data.at_least(report, limit) if limit else {}

@@ -132,13 +132,27 @@ def _lost(noted: Result, result: Result) -> t.Iterator[dict[str, t.Any]]:
     for name, wanted in noted["settings"]["server"].items():
         known = host.part("settings", name).get("value") is not None
         if known and host.text(name) != wanted:
-            yield {"name": name, "wanted": wanted, "found": host.text(name), "where": host.origin(name)}
+            values = {
+                key: host.with_unit(name, value) for key, value in (("wanted", wanted), ("found", host.text(name)))
+            }
+            yield {"name": name, **values, "where": host.origin(name)}
 
 
 def worst(host: Result) -> str:
     """The severity of a host's worst finding, ``none`` without any."""
     found = {row["severity"] for row in host["findings"]}
     return next((severity for severity in SEVERITIES if severity in found), "none")
+
+
+def drifted(host: Result) -> str:
+    """How many settings have drifted, and since when; empty without any."""
+    drift = host["drift"]
+    return f"{len(drift['settings'])} since {drift['since'][:10]}" if drift and drift["settings"] else ""
+
+
+def documented(id: str) -> str:
+    """Where a rule is documented."""
+    return f"{DOCUMENTATION}/{id}.md"
 
 
 def at_least(report: Result, severity: str) -> dict[str, list[str]]:

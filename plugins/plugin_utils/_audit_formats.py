@@ -12,7 +12,7 @@ import urllib.parse
 from xml.etree import ElementTree
 
 from ..module_utils import _duration
-from ._audit_data import DOCUMENTATION, worst
+from ._audit_data import DOCUMENTATION, documented, drifted, worst
 from ._reports import printable
 
 Report = t.Mapping[str, t.Any]
@@ -21,23 +21,32 @@ _LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 
 
 def markdown(report: Report) -> str:
-    """A table of the hosts, then each host's findings."""
+    """A table of the hosts, then each host's findings, and what has drifted there."""
     text = [f"# Audit of {report['time']}", "", "| host | worst | idle | executing | sending | stale | drift |"]
     text.append("|---|---|---|---|---|---|---|")
     for host in report["hosts"]:
         promises = {line["phase"]: _duration.human(line["seconds"]) for line in host["timelines"]}
         cells = [promises.get(phase, "") for phase in ("idle", "executing", "sending")]
-        drift = len(host["drift"]["settings"]) if host["drift"] else 0
         standing = worst(host) if host["status"] == "ok" else f"{host['status']}: {host['reason']}"
-        row = [host["host"], standing, *cells, str(host["stale_sessions"] or ""), str(drift or "")]
+        row = [host["host"], standing, *cells, str(host["stale_sessions"] or ""), drifted(host)]
         text.append(f"| {' | '.join(map(_cell, row))} |")
     for host in report["hosts"]:
-        if host["findings"] or host["ignored"]:
+        if host["findings"] or host["ignored"] or drifted(host):
             text += ["", f"## {_cell(host['host'])}", ""]
-            text += [f"- **{row['id']}** {row['severity']}, {_cell(_sentence(row))}" for row in host["findings"]]
+            text += [
+                f"- [{row['id']}]({documented(row['id'])}) {row['severity']}, {_cell(_sentence(row))}"
+                for row in host["findings"]
+            ]
             text += [
                 f"- {row['id']} ignored ({_cell(row['reason'])}): {_cell(row['where'])}" for row in host["ignored"]
             ]
+            if drifted(host):
+                text += [
+                    f"- drifted from what profile {_cell(host['drift']['profile'])} put in force on "
+                    f"{host['drift']['hardened']}: {_cell(one['name'])} is {_cell(one['found'])} instead of "
+                    f"{_cell(one['wanted'])} ({_cell(one['where'])})"
+                    for one in host["drift"]["settings"]
+                ]
     return "\n".join(text) + "\n"
 
 
@@ -90,7 +99,7 @@ def sarif(report: Report) -> str:
         {
             "id": id,
             "shortDescription": {"text": rule["title"]},
-            "helpUri": f"{DOCUMENTATION}/{id}.md",
+            "helpUri": documented(id),
             "defaultConfiguration": {"level": _LEVELS[rule["severity"]]},
         }
         for id, rule in report["rules"].items()
@@ -133,5 +142,5 @@ def _sentence(row: Report) -> str:
     return f"{row['where']}: {row['evidence']}. {row['remedy']}"
 
 
-def _cell(text: str) -> str:
-    return printable(text).replace("|", "\\|").replace("<", "&lt;")
+def _cell(text: t.Any) -> str:
+    return printable(str(text)).replace("|", "\\|").replace("<", "&lt;")

@@ -10,7 +10,7 @@ import typing as t
 
 from ..module_utils import _duration
 from ..module_utils._findings import SEVERITIES
-from ._audit_data import worst
+from ._audit_data import drifted, worst
 from ._reports import printable, shortened, wrapped
 
 Report = t.Mapping[str, t.Any]
@@ -52,13 +52,12 @@ def _row(host: Report) -> list[str]:
         return [host["host"], f"{host['status']}: {host['reason']}"]
     first = next(iter(host["findings"]), None)
     promises = {line["phase"]: _duration.human(line["seconds"]) for line in host["timelines"]}
-    drift = host["drift"]
     return [
         host["host"],
         f"{first['id']} {first['severity']}" if first else "none",
         *(promises[phase] for phase in _PHASES),
         str(host["stale_sessions"] or ""),
-        "" if not drift or not drift["settings"] else f"{len(drift['settings'])} since {drift['since'][:10]}",
+        drifted(host),
     ]
 
 

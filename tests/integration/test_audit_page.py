@@ -125,14 +125,14 @@ def test_a_host_opens_with_all_that_is_known_of_it(page: t.Any) -> None:
     for part in (
         "PGC402",
         "accepted by the </script> board",
-        "tcp_user_timeout is 0 instead of 71000 (postgresql.auto.conf:7)",
+        "tcp_user_timeout is 0 instead of 71s (postgresql.auto.conf:7)",
         "promised 80 s, measured 72 s: kept",
         "middlebox_reset: 7",
     ):
         assert part in text
     # two bars a phase: before, in force; and the path's limit
     assert len(page.find_elements(By.CSS_SELECTOR, ".detail .bar")) == 2 * len(fleets.HARDENED)
-    assert "path limit 350 s" in text
+    assert "path limit 5 min 50 s" in text
     assert "never" in text  # a statement of a lost client, before
     assert "unreachable <b>now</b>" in detail(page, "lost")
 

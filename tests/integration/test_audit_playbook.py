@@ -107,7 +107,8 @@ def test_before_and_after_hardening(fleet: Fleet) -> None:
 
 
 def test_every_file_is_there_and_for_its_owner_alone(fleet: Fleet) -> None:
-    fleet.play(AUDIT)
+    said = fleet.play(AUDIT).stdout
+    assert f"In {fleet.reports}: audit.json, audit.html, audit.md, audit.xml, audit.sarif\n" in said
     names = {path.name for path in fleet.reports.iterdir()}
     assert names == {"audit.json", "audit.html", "audit.md", "audit.xml", "audit.sarif"}
     assert {path.stat().st_mode & 0o777 for path in fleet.reports.iterdir()} == {0o600}

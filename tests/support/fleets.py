@@ -50,7 +50,7 @@ def host(name: str, **changes: t.Any) -> dict[str, t.Any]:
 
 
 def drift(since: str = "2026-11-01T06:00:00Z") -> dict[str, t.Any]:
-    row = {"name": "tcp_user_timeout", "wanted": "71000", "found": "0", "where": "postgresql.auto.conf:7"}
+    row = {"name": "tcp_user_timeout", "wanted": "71s", "found": "0", "where": "postgresql.auto.conf:7"}
     return {"hardened": "2026-10-01T06:00:00Z", "profile": "web", "since": since, "settings": [row]}
 
 

@@ -148,7 +148,7 @@ def test_what_outranks_the_files_is_drift_too() -> None:
     noted = {"tcp_keepalives_idle": "60", "tcp_user_timeout": "71000"}
     outranked["hardened"] = {"time": "", "profile": "web", "settings": {"server": noted, "os": {}}, "scope": None}
     (row,) = report({"db1": outranked})["hosts"][0]["drift"]["settings"]
-    assert row == {"name": "tcp_user_timeout", "wanted": "71000", "found": "60000", "where": "ALTER ROLE ALL"}
+    assert row == {"name": "tcp_user_timeout", "wanted": "71s", "found": "60s", "where": "ALTER ROLE ALL"}
 
 
 def test_what_the_login_cannot_read_has_not_drifted() -> None:
@@ -192,8 +192,8 @@ def test_drift_is_seen_with_its_place_and_dated_by_the_first_audit_that_saw_it()
     (row,) = first["hosts"][0]["drift"]["settings"]
     assert row == {
         "name": "tcp_keepalives_idle",
-        "wanted": "60",
-        "found": "61",
+        "wanted": "60s",
+        "found": "61s",
         "where": "/data/postgresql.auto.conf:3",
     }
     second = report({"db1": hardened("62", time="60")}, first, now=LATER)
@@ -317,8 +317,18 @@ def test_markdown_names_every_host_and_finding() -> None:
     text = _audit_formats.markdown(made)
     assert "| db\\|1 | error | 120 s | never | 15 min 25 s | 2 |  |" in text
     assert "| db2 | failed: unreachable |" in text
-    assert "- **PGC405** error, there: so. do" in text
+    assert f"- [PGC405]({_audit_data.DOCUMENTATION}/PGC405.md) error, there: so. do" in text
     assert "- PGC401 ignored (known): here" in text
+
+
+def test_markdown_says_what_has_drifted() -> None:
+    text = _audit_formats.markdown(fleets.report([fleets.host("db1", drift=fleets.drift()), fleets.host("db2")]))
+    assert "|  | 1 since 2026-11-01 |" in text
+    assert (
+        "## db1\n\n- drifted from what profile web put in force on 2026-10-01T06:00:00Z: "
+        "tcp_user_timeout is 0 instead of 71s (postgresql.auto.conf:7)\n"
+    ) in text
+    assert "## db2" not in text
 
 
 def test_hostile_text_stays_text() -> None:
@@ -391,7 +401,17 @@ def test_a_timeline_ends_where_something_else_ends_the_session() -> None:
     assert busy["seconds"] is None
     assert busy["events"][-1] == ["noticed", 75]
     sending = _timeline.timeline("sending", Settings(tcp_user_timeout=30_000), OsValues())
-    assert sending["events"] == [["gone", 30.2]]
+    assert sending["events"] == [["user_timeout", 30.0], ["gone", 30.2]]
+
+
+def test_a_timeline_has_the_user_timeout_where_it_comes_to_it() -> None:
+    early = _timeline.timeline("idle", Settings(60, 5, 3, tcp_user_timeout=30_000), OsValues())
+    assert early["events"] == [["user_timeout", 30.0], ["first_probe", 60.0], ["last_probe", 60.0], ["gone", 65.0]]
+    late = _timeline.timeline("executing", Settings(60, 5, 3, tcp_user_timeout=67_000), OsValues())
+    assert late["events"] == [["first_probe", 60.0], ["last_probe", 65.0], ["user_timeout", 67.0], ["noticed", 70.0]]
+    ended = Settings(60, 5, 3, tcp_user_timeout=67_000, idle_in_transaction_session_timeout=61_000)
+    line = _timeline.timeline("idle_in_transaction", ended, OsValues())
+    assert line["events"] == [["first_probe", 60.0], ["gone", 61.0]]
 
 
 def test_reports_of_hosts_that_audit_themselves_are_collected(tmp_path: Path) -> None:

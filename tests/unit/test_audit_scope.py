@@ -79,12 +79,11 @@ def test_what_one_of_them_lost_is_told_with_its_place() -> None:
     layers = facts["settings"]["tcp_user_timeout"]["layers"]
     layers["database"] = [one for one in layers["database"] if one["database"] != "shop"]
     assert len(_scope.views(facts)) == 2
-    wanted = facts["hardened"]["settings"]["server"]["tcp_user_timeout"]
-    assert drift(facts) == [{"name": "tcp_user_timeout", "wanted": wanted, "found": "0", "where": "database shop"}]
+    assert drift(facts) == [{"name": "tcp_user_timeout", "wanted": "71s", "found": "0", "where": "database shop"}]
     assert ("PGC124", "tcp_user_timeout") in found(facts)
     # Another value there is one of its own again.
     layers["database"].append({"database": "shop", "value": "1min"})
-    assert [row["found"] for row in drift(facts)] == ["60000"]
+    assert [row["found"] for row in drift(facts)] == ["60s"]
     assert ("PGC102", "tcp_user_timeout") in found(facts)
     # Of what this login cannot see nothing is said.
     layers["database"] = []

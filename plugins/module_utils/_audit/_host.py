@@ -84,12 +84,16 @@ class Host:
         """The same as a number in the parameter's base unit; None where it is none."""
         return number_of(self.text(name))
 
-    def spelled(self, name: str, value: t.Any) -> str:
-        """``name = 30s``: *value* in the parameter's base unit."""
+    def with_unit(self, name: str, value: t.Any) -> str:
+        """*value*, which is in the parameter's base unit, as people write it: ``30s``."""
         unit, number = self.part("settings", name).get("unit"), number_of(value)
         if number and unit in _duration.UNITS:
-            return f"{name} = {_duration.spell(round(number * _duration.UNITS[unit]))}"
-        return f"{name} = {value}"
+            return _duration.spell(round(number * _duration.UNITS[unit]))
+        return str(value)
+
+    def spelled(self, name: str, value: t.Any) -> str:
+        """``name = 30s``: *value* in the parameter's base unit."""
+        return f"{name} = {self.with_unit(name, value)}"
 
     def shown(self, *names: str) -> str:
         """What is in force and where it comes from: ``tcp_user_timeout = 30ms (/etc/postgresql.conf:12)``."""

@@ -9,7 +9,7 @@ import typing as t
 
 from .._detection import keepalive_seconds
 from .._promises import promise
-from .._settings import OsValues, Settings, effective_keepalive
+from .._settings import OsValues, Settings, effective_keepalive, user_timeout
 
 #: The phases worth a line of their own; waiting for a lock is as executing.
 PHASES = ("idle", "idle_unacknowledged", "executing", "sending", "idle_in_transaction")
@@ -18,9 +18,10 @@ PHASES = ("idle", "idle_unacknowledged", "executing", "sending", "idle_in_transa
 def timeline(phase: str, settings: Settings, os: OsValues) -> dict[str, t.Any]:
     """``events``, pairs of name and seconds after a peer has vanished in *phase*, the earliest first.
 
-    The names are ``first_probe``, ``last_probe``, ``noticed`` (by the kernel, of a backend that is executing) and
-    ``gone``. ``seconds`` and ``bound`` are those of the promise; where they are None the session stays, and the events
-    end with what is known.
+    The names are ``first_probe``, ``last_probe``, ``user_timeout`` (it is over; the kernel acts when its next timer
+    fires), ``noticed`` (by the kernel, of a backend that is executing: that asks at its next check) and ``gone``.
+    ``seconds`` and ``bound`` are those of the promise; where they are None the session stays, and the events end with
+    what is known.
     """
     last = promise(phase, "peer_vanished", settings, os)
     events: list[list[t.Any]] = []
@@ -29,8 +30,10 @@ def timeline(phase: str, settings: Settings, os: OsValues) -> dict[str, t.Any]:
         noticed = keepalive_seconds(settings, os)
         events = [["first_probe", float(idle)], ["last_probe", noticed - interval], ["noticed", noticed]]
     if last.seconds is not None:
-        end = last.seconds
-        events = [*([name, at] for name, at in events if at < end), ["gone", end]]
+        events = [*([name, at] for name, at in events if at < last.seconds), ["gone", last.seconds]]
+    passed = settings.tcp_user_timeout / 1000
+    if user_timeout(settings, os) and passed <= events[-1][1]:
+        events = sorted([["user_timeout", passed], *events], key=lambda event: t.cast(float, event[1]))
     return {"phase": phase, "events": events, "seconds": last.seconds, "bound": last.bound, "formula": last.formula}
 
 

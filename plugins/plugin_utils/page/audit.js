@@ -21,13 +21,16 @@ function shape(name, attributes, text) {
   return made;
 }
 
+// As everywhere else: 71 s, 15 min 25 s, 2 h 11 min.
+const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
 function human(seconds) {
   if (seconds === null || seconds === undefined) return "never";
-  if (seconds < 10) return `${Math.round(seconds * 10) / 10} s`;
-  if (seconds < 600) return `${Math.round(seconds)} s`;
-  if (seconds < 7200) return `${Math.round(seconds / 6) / 10} min`;
-  if (seconds < 172800) return `${Math.round(seconds / 360) / 10} h`;
-  return `${Math.round(seconds / 8640) / 10} d`;
+  if (seconds < 10 && !Number.isInteger(seconds)) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 180) return `${whole} s`;
+  const [size, unit, smaller, rest] = UNITS.find(([one]) => whole >= 2 * one);
+  const left = Math.floor((whole % size) / smaller);
+  return `${Math.floor(whole / size)} ${unit}${left ? ` ${left} ${rest}` : ""}`;
 }
 
 const rows = data.hosts.map((host) => {
@@ -143,7 +146,7 @@ function detail(row) {
   }
   if (row.up) {
     parts.push(element("h3", {}, "From the peer's loss to the backend's end"), element("div", { class: "wide" }, picture(row)));
-    parts.push(element("p", { class: "quiet" }, "Marks: first probe, last probe, noticed by the kernel, backend gone; without slack, on a logarithmic axis."));
+    parts.push(element("p", { class: "quiet" }, "Marks: first probe, last probe, user timeout over, noticed by the kernel (its check interval later the backend sees it), backend gone; without slack, on a logarithmic axis."));
   }
   if (host.drill) {
     parts.push(element("h3", {}, `Drill of ${host.drill.time}`), list(host.drill.cells.map((cell) =>
@@ -159,7 +162,7 @@ function detail(row) {
 // A logarithmic axis: a second and a day are both there to be read.
 const LEFT = 220, RIGHT = 880, FIRST = 0.5, TICKS = [[1, "1 s"], [10, "10 s"], [60, "1 min"], [600, "10 min"], [3600, "1 h"], [86400, "1 d"]];
 const at = (seconds) => LEFT + ((RIGHT - LEFT) * Math.log(Math.min(Math.max(seconds, FIRST), 86400) / FIRST)) / Math.log(86400 / FIRST);
-const NAMES = { first_probe: "first probe", last_probe: "last probe", noticed: "noticed by the kernel", gone: "backend gone" };
+const NAMES = { first_probe: "first probe", last_probe: "last probe", user_timeout: "user timeout over", noticed: "noticed by the kernel", gone: "backend gone" };
 
 function picture(row) {
   const sets = [["before", data.timelines[row.host.before], "--before"], ["in force", row.lines, "--accent"]];
