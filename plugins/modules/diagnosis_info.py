@@ -30,11 +30,17 @@ options:
   log_prefix:
     description: The server's C(log_line_prefix). The default is what the server says, or what fits the log.
     type: str
+  log_timezone:
+    description:
+      - The server's C(log_timezone), such as V(Asia/Kolkata), for abbreviations in the log that several zones share, as
+        C(IST) and C(CST). The default is what the server says, or the time zone of this host.
+    type: str
   pooler_logs:
     description:
       - Logs of PgBouncer, and of HAProxy with C(option tcplog), on the hosts between clients and server; files,
         directories, patterns, or V(journal:NAME.service). They say which connections the pooler or proxy closed by
-        itself. With a look at a host (O(live)) the default is where the poolers that run there write their logs.
+        itself. With a look at a host (O(live)) the default is where the poolers that run there write their logs. Among
+        O(log_files) they are recognised, too.
     type: list
     elements: str
     default: []
@@ -311,6 +317,7 @@ def main() -> None:
         argument_spec={
             "log_files": {"type": "list", "elements": "str", "default": []},
             "log_prefix": {"type": "str"},
+            "log_timezone": {"type": "str"},
             "pooler_logs": {"type": "list", "elements": "str", "default": []},
             "find_pooler_logs": {"type": "bool", "default": True},
             "captures": {

@@ -157,6 +157,19 @@ def test_it_finds_the_files_of_the_collector(new_cluster: NewCluster, major: int
 
 
 @ONE
+def test_times_are_in_the_servers_own_zone(new_cluster: NewCluster, major: int) -> None:
+    """CST: of Shanghai here, not of Chicago."""
+    cluster = new_cluster(major, conf="log_timezone = 'Asia/Shanghai'\n")
+    pid = lose_client(cluster)
+    sent = {"log_files": [str(cluster.log_file)], "log_timezone": "Asia/Shanghai"}
+    for result in (diagnose(cluster, since="10min"), run(None, {**sent, "since": "10min"})):
+        (loss,) = [row for row in result["losses"] if row["pid"] == pid]
+        assert loss["time"] is not None
+        assert abs(loss["time"] - time.time()) < PATIENCE + 60
+        assert result["problems"] == []
+
+
+@ONE
 def test_only_what_happened_in_that_time(cluster: Cluster) -> None:
     first = lose_client(cluster)
     time.sleep(1.2)

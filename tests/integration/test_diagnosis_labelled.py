@@ -87,6 +87,7 @@ class Set(t.NamedTuple):
             {
                 "log_files": logs,
                 "log_prefix": label["log_line_prefix"] or None,
+                "log_timezone": None,
                 "pooler_logs": poolers,
                 "captures": captures,
                 "statistics": [],

@@ -357,6 +357,21 @@ def test_files_in_order_of_time_and_twins_once(tmp_path: Path) -> None:
     assert [one.time for one in scanned(tmp_path / "x.csv", tmp_path / "x.log")[0]] == [NOON + 5.5, NOON + 6.5]
 
 
+def test_logs_of_poolers_among_them(tmp_path: Path) -> None:
+    (tmp_path / "postgresql.log").write_text(f"{STDERR}\n")
+    client = "2026-11-23 03:08:14.479 UTC [3] LOG C-0x5: db/bob@10.0.0.7:53280"
+    (tmp_path / "pgbouncer.log").write_text(f"{client} login\n{client} closing because: query_timeout (age=3s)\n")
+    proxy = "10.0.0.7:38196 [23/Nov/2026:03:08:09.252] pg pg/one 1/0/5051 637 cD 1/1/0/0/0 0/0"
+    (tmp_path / "haproxy.log").write_text(f"<134>Nov 23 03:08:14 lb haproxy[3]: {proxy}\n")
+    events, problems = scanned(tmp_path)
+    assert {(one.kind, one.port) for one in events} >= {("pooler_closed", 53280), ("proxy_timeout", 38196)}
+    assert (len(events), problems) == (3, [])
+    # and what is none of theirs
+    events, problems = _scan.poolers([str(tmp_path / name) for name in ("pgbouncer.log", "postgresql.log")])
+    assert [one.kind for one in events] == ["pooler_closed"]
+    assert problems == [f"{tmp_path}/postgresql.log: no line of it looks like one of PgBouncer's log, or of HAProxy's"]
+
+
 def test_since_and_until(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("".join(STDERR.replace("12:00:00", f"12:00:0{second}") + "\n" for second in range(6)))
@@ -370,7 +385,7 @@ def test_time_zones(tmp_path: Path) -> None:
     events, problems = scanned(path, since=NOON)
     assert [one.time for one in events] == [None]  # kept: whether it is too old cannot be told
     assert len(problems) == 1
-    assert "timezone" in problems[0]
+    assert "see log_timezone" in problems[0]
     path.write_text(f"{STDERR}\n".replace("UTC", "CST"))
     assert [one.time for one in scanned(path, timezone="Asia/Shanghai")[0]] == [NOON - 8 * 3600 + 0.5]
     assert [one.time for one in scanned(path, timezone="America/Chicago")[0]] == [NOON + 6 * 3600 + 0.5]

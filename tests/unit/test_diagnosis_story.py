@@ -82,6 +82,12 @@ def test_connections_of_which_nothing_came() -> None:
     assert losses(received(1, 2), received(90, 3)) == []  # log_connections = receipt says nothing of logins
 
 
+def test_a_poolers_line_among_the_servers_belongs_to_the_connection_that_it_names() -> None:
+    mine = received(9.0, None, port=PORT)._replace(kind="pooler_closed")
+    (lost,) = losses(*session(), mine, event("idle_session_timeout", 9.0))
+    assert kinds(lost) == ["connection_received", "authenticated", "idle_session_timeout", "pooler_closed"]
+
+
 def test_a_process_number_that_comes_again() -> None:
     with_ports = losses(event(LOST, 1, port=50001), event(LOST, 2, port=50002))
     assert [loss.port for loss in with_ports] == [50001, 50002]

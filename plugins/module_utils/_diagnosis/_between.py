@@ -14,33 +14,68 @@ from ._facts import LogEvent
 
 #: PgBouncer: C-0x55a5: db/user@10.61.7.20:53288 closing because: client_idle_timeout (age=3s)
 _PGBOUNCER = re.compile(
-    r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) (?P<zone>\S+) \[\d+\] \w+ (?P<leg>[CS])-(?P<id>\S+): "
-    r"(?P<database>[^/\s]*)/(?P<user>[^@\s]*)@(?P<address>\S+):(?P<port>\d+) (?P<text>.*)$"
+    r"(?:^|\s)(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) (?P<zone>\S+) \[\d+\] \w+ (?P<leg>[CS])-(?P<id>\S+): "
+    r"(?P<database>[^/\s]*)/(?P<user>[^@\s]*)@(?:unix(?:\(\d+\))?|\[?(?P<address>[^\s\]]+)\]?):(?P<port>\d+) "
+    r"(?P<text>.*)$"
 )
-_OPENED = re.compile(r"new connection to server \(from (?P<address>\S+):(?P<port>\d+)\)")
+_OPENED = re.compile(r"new connection to server \(from \[?(?P<address>[^\s\]]+)\]?:(?P<port>\d+)\)")
 _CLOSED = re.compile(r"closing because: (?P<reason>.+?)(?: \(age=\d+\w*\))?$")
-_NORMAL = ("client close request", "client cancel request", "successful cancel request")
+#: Before it is known who a client is.
+_NOBODY = "(nouser)"
+#: What its reasons mean (src/client.c, server.c, objects.c, janitor.c), the first that fits; others are its own limits.
+#: No loss are ends that were wished for, requests to cancel, and logins that were refused.
+_REASONS = tuple(
+    (kind, re.compile(pattern))
+    for kind, pattern in (
+        ("", r"client close request|close req|.*cancel|auth query complete|SSL required"),
+        ("", r".*authentication failed|no such (?:user|database)|.*login (?:failed|rejected)"),
+        ("", r"empty password|no username supplied"),
+        ("pooler_lost_client", r"client unexpected eof"),
+        ("pooler_ended_for_client", r"client disconnect"),
+        ("pooler_lost_server", r"server conn crashed|unexpected eof|server connection closed|.*conn dead"),
+        ("pooler_without_server", r".*\(server down\)|server login|.*cannot connect|connect failed|server DNS lookup"),
+        ("pooler_login_timeout", r"client_login_timeout"),
+        ("pooler_not_postgresql", r"client sent partial pkt|bad packet header|old V2 protocol|invalid startup packet"),
+    )
+)
+#: Where what a client, or the server, has said may begin.
+_QUOTED = re.compile(r"[:\"'=]")
 #: HAProxy, option tcplog: 10.61.7.20:38192 [23/Nov/2026:03:08:09.027] frontend backend/server 1/0/5062 573 cD ...
 _HAPROXY = re.compile(
-    r"(?P<address>\S+):(?P<port>\d+) \[(?P<time>\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d\.\d{3})\] \S+ \S+/\S+ "
+    r"(?<!\S)(?P<address>\S{1,255}):(?P<port>\d{1,5}) \[(?P<time>\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d\.\d{3})\] \S+ \S+/\S+ "
     r"-?\d+/-?\d+/\+?(?P<total>\d+) \+?\d+ (?P<state>[A-Za-z-]{2}) "
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-#: The first letter of HAProxy's state: who, or whose timeout, ended the session.
-_ENDED = {"c": "proxy_timeout", "s": "proxy_timeout", "C": "proxy_client_lost", "S": "proxy_server_lost"}
-_STATES = {
-    "c": "timeout client expired",
-    "s": "timeout server expired",
-    "C": "the client ended it",
-    "S": "the server ended it",
-}
+#: HAProxy's state: what ended the session, and when (C: while it connected to the server, Q: while it was queued).
+_STATES = (
+    ("sC", "proxy_unanswered", "timeout connect expired"),
+    ("SC", "proxy_refused", "the server's host, or a device, refused the connection"),
+    ("sQ", "proxy_full", "timeout queue expired"),
+    ("c", "proxy_timeout", "timeout client expired"),
+    ("s", "proxy_timeout", "timeout server expired"),
+    ("C", "proxy_client_lost", "the client ended it"),
+    ("S", "proxy_server_lost", "the server ended it"),
+    ("D", "proxy_server_lost", "the server was found to be down"),
+    ("K", "proxy_told_to", "somebody ended it at the proxy"),
+)
+
+
+#: Any line of such a log, whatever it is about.
+_ANY = re.compile(
+    r"(?:^|\s)\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[\d+\] (?:LOG|WARNING|ERROR|DEBUG|NOISE|FATAL) |haproxy\[\d+\]: "
+)
+
+
+def are_of_such(lines: t.Iterable[str]) -> bool:
+    """Whether these are lines of such a log."""
+    return any(_ANY.search(line) or _HAPROXY.search(line) for line in lines)
 
 
 def events(lines: t.Iterable[str], file: str) -> t.Iterator[LogEvent]:
     """What the *lines* of such a log tell; a server's leg goes by the port that the pooler came from."""
     legs: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(lines, 1):
-        bouncer = _PGBOUNCER.match(line)
+        bouncer = _PGBOUNCER.search(line)
         if bouncer:
             event = _of_pgbouncer(bouncer, legs, file, number)
         else:
@@ -59,49 +94,50 @@ def _of_pgbouncer(line: re.Match[str], legs: dict[str, tuple[str, int]], file: s
     if not closed:
         return None
     reason = closed["reason"]
-    server_leg = line["leg"] == "S"
-    address, port = legs.pop(line["id"], (None, None)) if server_leg else (line["address"], int(line["port"]))
-    if reason in _NORMAL or port is None:
+    kind = next((kind for kind, pattern in _REASONS if pattern.match(reason)), "pooler_closed")
+    address: str | None = line["address"] or "[local]"
+    port: int | None = int(line["port"]) if line["address"] else None
+    if line["leg"] == "S":
+        address, port = legs.pop(line["id"], (None, None))
+    if not kind or not address:
         return None
-    if reason == "client unexpected eof":
-        kind = "pooler_lost_client"
-    elif server_leg and ("crashed" in reason or "unexpected eof" in reason or "conn dead" in reason):
-        kind = "pooler_lost_server"
-    else:
-        kind = "pooler_closed"
+    if kind == "pooler_lost_client" and line["user"] == _NOBODY:
+        kind = "pooler_looked"
+    said = _QUOTED.split(reason)[0].strip()
     return LogEvent(
         kind=kind,
         time=_time(f"{line['time']} {line['zone']}", "%Y-%m-%d %H:%M:%S.%f"),
         pid=None,
-        text=f"PgBouncer: closing because: {reason}",
+        text=f"PgBouncer: closing because: {said}",
         file=file,
         line=number,
         address=address,
         port=port,
-        user=name(line["user"]),
-        database=name(line["database"]),
-        detail=reason,
+        user=None if line["user"] == _NOBODY else name(line["user"]),
+        database=None if line["database"] == "(nodb)" else name(line["database"]),
+        detail=said,
     )
 
 
 def _of_haproxy(line: re.Match[str], file: str, number: int) -> LogEvent | None:
-    who = line["state"][0]
-    if who not in _ENDED or line["state"][1] == "-":
+    state = line["state"]
+    kind, why = next(((kind, why) for begins, kind, why in _STATES if state.startswith(begins)), ("", ""))
+    if not kind or state[1] == "-":
         return None
     day, month, rest = line["time"].split("/", 2)
     began = (
         _time(f"{day}/{_MONTHS.index(month) + 1:02d}/{rest} UTC", "%d/%m/%Y:%H:%M:%S.%f") if month in _MONTHS else None
     )
     return LogEvent(
-        kind=_ENDED[who],
+        kind=kind,
         time=None if began is None else began + int(line["total"]) / 1000,
         pid=None,
-        text=f"HAProxy: session state {line['state']}: {_STATES[who]}",
+        text=f"HAProxy: session state {state}: {why}",
         file=file,
         line=number,
         address=line["address"],
         port=int(line["port"]),
-        detail=line["state"],
+        detail=state,
     )
 
 

@@ -86,9 +86,18 @@ KINDS = (
     "pooler_closed",  # PgBouncer, by a limit of its own (see _between.py)
     "pooler_lost_client",
     "pooler_lost_server",
+    "pooler_ended_for_client",  # a server's connection, because its client had gone amid a query
+    "pooler_without_server",  # a client's, because no server could be had
+    "pooler_login_timeout",
+    "pooler_not_postgresql",
+    "pooler_looked",  # a client's, before it had said who it is
     "proxy_timeout",  # HAProxy, state c. or s.
     "proxy_client_lost",
     "proxy_server_lost",
+    "proxy_unanswered",  # sC
+    "proxy_refused",  # SC
+    "proxy_full",  # sQ
+    "proxy_told_to",  # K.
     "walreceiver_timeout",
     "connection_received",
     "authenticated",  # connection authorized

@@ -17,6 +17,7 @@ from ._legs import Legs
 from ._rules_of_flows import of_flow, only_large
 from ._rules_of_hosts import deaths, of_host
 from ._rules_of_lines import SILENT, of_lines
+from ._story import BETWEEN
 
 #: What was on its way when a host went silent has come by then.
 _SOON = 1.0
@@ -270,7 +271,7 @@ def missing(loss: Loss, causes: list[str], surroundings: Surroundings) -> tuple[
     if len(causes) > 1:
         for flow, text in _unread(loss):
             wanted.append(f"{flow.file} was cut to {flow.kept} bytes of a packet's payload: {text}")
-    if len(causes) > 1 and not loss.events:
+    if len(causes) > 1 and all(event.kind.startswith(BETWEEN) for event in loss.events):
         wanted.append("the server's log of the same minutes")
     return tuple(wanted)
 

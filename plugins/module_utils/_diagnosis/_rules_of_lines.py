@@ -82,10 +82,29 @@ LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
     "walsender_timeout": (("walsender_timeout", SURE, "the server says so"),),
     "pooler_closed": (("pooler_closed", SURE, "the pooler says so"),),
     "pooler_lost_client": (("client_exited", 0.9, "the pooler says so"),),
-    "pooler_lost_server": (("server_reset", 0.3, "the pooler found it closed"),),
+    "pooler_ended_for_client": (("proxy_lost_client", SURE, "the pooler says so"),),
+    "pooler_without_server": (
+        ("server_shutdown", 0.3, "the pooler could not log in at the server"),
+        ("connect_refused", 0.3, "the pooler could not log in at the server"),
+        ("connect_no_answer", 0.3, "the pooler could not log in at the server"),
+        ("too_many_clients", RATHER_NOT, "the pooler could not log in at the server"),
+    ),
+    "pooler_login_timeout": (("authentication_timeout", SURE, "the pooler says so"),),
+    "pooler_not_postgresql": (("not_postgresql", 0.9, "the pooler says so"),),
+    "pooler_looked": (
+        ("health_check", 0.7, "it closed before it had said anything of use"),
+        ("not_postgresql", RATHER_NOT, "it closed before it had said anything of use"),
+    ),
     "proxy_timeout": (("proxy_idle_timeout", SURE, "the proxy says so"),),
     "proxy_client_lost": (("client_exited", 0.6, "the proxy says so"), ("proxy_lost_client", 0.3, "the proxy says so")),
-    "proxy_server_lost": (("server_reset", 0.3, "the proxy found it closed"),),
+    "proxy_unanswered": (("connect_no_answer", SURE, "the proxy says so"),),
+    "proxy_refused": (
+        ("connect_refused", 0.6, "the proxy says so"),
+        ("connect_unreachable", 0.25, "the proxy does not tell an RST from ICMP"),
+        ("connect_rejected_by_firewall", 0.25, "the proxy does not tell an RST from ICMP"),
+    ),
+    "proxy_full": (("too_many_clients", LIKELY, "all that the proxy may open at the server were taken"),),
+    "proxy_told_to": (("backend_terminated", LIKELY, "the proxy says so"),),
     "walreceiver_timeout": (("server_vanished", 0.7, "the primary did not answer within wal_receiver_timeout"),),
     "counted_abandoned": (
         ("client_exited", 0.6, "a client that exits while it is idle leaves no line in the log without TLS"),
@@ -101,6 +120,16 @@ LINES: dict[str, tuple[tuple[str, float, str], ...]] = {
 }
 #: Kinds whose cause the server's other lines tell.
 _BY_SERVER = ("admin_command", "crash_of_another", "starting_up")
+#: What stands between found the server's side closed; the server's log tells why.
+_SERVER_LOST = ("pooler_lost_server", "proxy_server_lost")
+_CLOSED_AT_SERVER = (
+    ("server_reset", 0.25),
+    ("server_shutdown", 0.25),
+    ("server_crash", 0.25),
+    ("idle_session_timeout", 0.25),
+    ("backend_terminated", RATHER_NOT),
+    ("middlebox_reset", RATHER_NOT),
+)
 
 
 def of_lines(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
@@ -113,6 +142,8 @@ def of_lines(loss: Loss, surroundings: Surroundings) -> t.Iterator[Clue]:
             yield from _of_reset(loss, kinds, where)
         for cause, weight, why in LINES.get(event.kind, ()):
             yield Clue(cause, weight, f"{where} ({why})")
+        if event.kind in _SERVER_LOST:
+            yield from _closed_at_server(event, where, surroundings)
         if event.kind in _BY_SERVER:
             yield from _ended_by_server(event, where, surroundings)
     if kinds == {"connection_received"}:
@@ -169,3 +200,13 @@ def _ended_by_server(event: LogEvent, where: str, surroundings: Surroundings) ->
     else:
         yield Clue("server_shutdown", MAYBE, where)
         yield Clue("server_crash", 0.3, where)
+
+
+def _closed_at_server(event: LogEvent, where: str, surroundings: Surroundings) -> t.Iterator[Clue]:
+    crash = near(event.time, surroundings, "server_process_died", "recovered")
+    shutdown = shutdown_at(event.time, surroundings)
+    if shutdown or crash:
+        yield Clue("server_shutdown" if shutdown else "server_crash", 0.9, f"{where}; {shutdown or crash}")
+        return
+    for cause, weight in _CLOSED_AT_SERVER:
+        yield Clue(cause, weight, f"{where} (the server's side was closed)")

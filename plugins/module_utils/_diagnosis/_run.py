@@ -36,7 +36,7 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
     since, until = (_times.parse(key, options[key], now) for key in ("since", "until"))
     watch = _duration.parse("watch", options["watch"]) / 1000
     port = options["server_port"] or login.port
-    files, prefix = list(options["log_files"]), options["log_prefix"]
+    files, prefix, zone = list(options["log_files"]), options["log_prefix"], options["log_timezone"]
     problems: list[str] = []
     given = _statistics.samples(options["statistics"])
     rates = _live.rates(*given) if given else None
@@ -61,15 +61,15 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
     elif wanted:
         database = _login.connect(login)
         try:
-            live, found_prefix = _look_at(database, port, watch, problems, files, over_tcp=bool(login.host))
+            live, settings = _look_at(database, port, watch, problems, files, over_tcp=bool(login.host))
         finally:
             database.close()
-        prefix = prefix or found_prefix
+        prefix, zone = prefix or settings["log_line_prefix"], zone or settings["log_timezone"]
         found_rates = live.pop("rates")
         rates = rates or found_rates
     stories = Stories(since, until)
     # What was logged before *since* may say who it was that was lost later.
-    for events, unread in _logs(files, prefix, since, until):
+    for events, unread in _logs(files, prefix, zone, since, until):
         for event in events:
             stories.event(event)
         problems += unread
@@ -93,9 +93,10 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
 
 
 def _logs(
-    names: list[str], prefix: str | None, since: float | None, until: float | None
+    names: list[str], prefix: str | None, zone: str | None, since: float | None, until: float | None
 ) -> t.Iterator[tuple[_scan.Events, list[str]]]:
-    yield _scan.scan([name for name in names if not name.startswith(_JOURNAL)], prefix, until=until, matters_from=since)
+    paths = [name for name in names if not name.startswith(_JOURNAL)]
+    yield _scan.scan(paths, prefix, until=until, timezone=zone, matters_from=since)
     earlier = None if since is None else since - _BEFORE_SECONDS
     for name in names:
         if name.startswith(_JOURNAL):
@@ -114,9 +115,9 @@ def _logs_between(
 
 def _look_at(
     database: Database, port: int, watch: float, problems: list[str], files: list[str], over_tcp: bool
-) -> tuple[Row, str | None]:
-    """What the server shows, and its log_line_prefix; adds where it writes its log to *files*, if those are none."""
-    snapshot = database.snapshot(["log_line_prefix"])
+) -> tuple[Row, dict[str, str]]:
+    """What the server shows, and how it logs; adds where it writes its log to *files*, if those are none."""
+    snapshot = database.snapshot(["log_line_prefix", "log_timezone"])
     before = _live.look(database, snapshot["version_num"])
     if not files:
         # Over TCP this very session is among the sockets of the server's host, if that is this one.
@@ -136,7 +137,7 @@ def _look_at(
         "look": after,
         "rates": _live.rates(before, after),
     }
-    return live, snapshot["settings"][0]["reset_val"]
+    return live, {row["name"]: row["reset_val"] for row in snapshot["settings"]}
 
 
 def _result(verdicts: list[_judge.Verdict], stories: Stories, live: Row, rates: Row | None, problems: list[str]) -> Row:

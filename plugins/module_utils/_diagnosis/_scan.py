@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import glob
 import io
+import itertools
 import os
 import re
 import time
@@ -44,8 +45,8 @@ def scan(
 
     *paths* are files, directories and patterns; *prefix* the log_line_prefix, guessed for files that it does not fit;
     *timezone* the server's log_timezone, for abbreviations that several zones share. What is long before
-    *matters_from* is left out where that is easy. The list of problems, a line each, is complete when the iterator is
-    exhausted.
+    *matters_from* is left out where that is easy. Logs of poolers and proxies among them are read as such. The list of
+    problems, a line each, is complete when the iterator is exhausted.
     """
     problems: list[str] = []
     clock = Clock(_zone(timezone, problems), time.time())
@@ -135,19 +136,27 @@ def poolers(paths: t.Iterable[str]) -> tuple[Events, list[str]]:
         for path in _expanded(paths, problems):
             # pylint: disable-next=contextmanager-generator-missing-cleanup  # an ExitStack cleans up
             with _noted(path, problems), opened(path) as stream:
-                yield from _events_between(stream, path, problems)
+                chunks = _chunks(stream, path, problems)
+                first = next(chunks, b"")
+                if first and not _between.are_of_such(first.decode("utf-8", "replace").splitlines()):
+                    problems.append(f"{path}: no line of it looks like one of PgBouncer's log, or of HAProxy's")
+                yield from _between_in(itertools.chain([first], chunks), path)
 
     return events(), problems
 
 
 def _events_between(stream: t.Any, name: str, problems: list[str]) -> Events:
-    lines = (bytes(line).decode("utf-8", "replace") for line in _whole_lines(stream, name, problems))
+    yield from _between_in(_chunks(stream, name, problems), name)
+
+
+def _between_in(chunks: t.Iterable[bytes], name: str) -> Events:
+    lines = (bytes(line).decode("utf-8", "replace") for line in _whole_lines(chunks))
     yield from _between.events(lines, name)
 
 
-def _whole_lines(stream: t.Any, name: str, problems: list[str]) -> t.Iterator[bytes]:
+def _whole_lines(chunks: t.Iterable[bytes]) -> t.Iterator[bytes]:
     rest = b""
-    for chunk in _chunks(stream, name, problems):
+    for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         yield from lines
         rest = rest[-_LONGEST_LINE:]
@@ -265,13 +274,18 @@ def _events(stream: t.Any, name: str, prefix: str | None, clock: Clock, problems
     """The events of what is left of a stream, whose next line has that number."""
     form: Format | None = None
     rest, size, timeless, binary = b"", 0, False, False
-    for chunk in _chunks(stream, name, problems):
+    chunks = _chunks(stream, name, problems)
+    for chunk in chunks:
         size += len(chunk)
         data = rest + chunk
         end = data.rfind(b"\n") + 1
         if form is None:
             binary = binary or b"\0" in chunk
-            form = recognised(data.decode("utf-8", "replace").splitlines(), prefix, clock)
+            lines = data.decode("utf-8", "replace").splitlines()
+            form = recognised(lines, prefix, clock)
+            if form is None and _between.are_of_such(lines):
+                yield from _between_in(itertools.chain([data], chunks), name)
+                return
             if form is None and size > _UNRECOGNISED:
                 break
         for one in _events_of(form, data, end, name, line):
@@ -284,7 +298,7 @@ def _events(stream: t.Any, name: str, prefix: str | None, clock: Clock, problems
         looks = "binary" if binary else "text"
         problems.append(f"{name}: no line of it looks like one of a PostgreSQL log (it is {looks})")
     elif timeless:
-        problems.append(f"{name}: lines without a time, or in a time zone that is not known here; see timezone")
+        problems.append(f"{name}: lines without a time, or in a time zone that is not known here; see log_timezone")
 
 
 def _events_of(form: Format | None, data: bytes, end: int, name: str, line: int) -> Events:

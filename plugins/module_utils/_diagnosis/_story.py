@@ -24,6 +24,8 @@ GLOBAL = (
     "configuration_reloaded",
     "killed_for_memory",
 )
+#: How kinds of a pooler's or a proxy's lines begin.
+BETWEEN = ("pooler_", "proxy_")
 #: Of these, what no session outlives.
 _ENDS_ALL = ("server_process_died", "started", "recovered")
 #: Kinds that open a session, close it, or only accompany it.
@@ -73,6 +75,9 @@ class Stories:
 
     def event(self, event: LogEvent) -> None:
         """A line of a log, in the order of its file."""
+        if event.kind.startswith(BETWEEN):
+            self.between(event)
+            return
         self._latest = max(self._latest, event.time or 0.0)
         if event.kind in GLOBAL:
             self.world.append(event)
@@ -193,7 +198,7 @@ def _with_those_between(losses: list[Loss], events: list[LogEvent]) -> list[Loss
         by_end.setdefault((loss.address, loss.port), []).append(index)
     found = list(losses)
     for event in events:
-        near = by_end.get((event.address, event.port), [])
+        near = by_end.get((event.address, event.port), []) if event.port else []
         same = [index for index in near if abs((found[index].time or 0.0) - (event.time or 0.0)) <= _APART]
         if same:
             found[same[0]] = found[same[0]]._replace(events=(*found[same[0]].events, event))
