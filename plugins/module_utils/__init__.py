@@ -27,5 +27,5 @@ def _hook(path: str) -> _Importer:
     raise ImportError(path)
 
 
-if isinstance(__loader__, zipimport.zipimporter):
+if not os.path.isdir(__path__[0]):  # but inside an archive
     sys.path_hooks.insert(0, _hook)
