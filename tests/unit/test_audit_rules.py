@@ -285,6 +285,21 @@ def test_a_hardened_host_has_none() -> None:
     assert _rules.findings(hardened(), WEB) == []
 
 
+@pytest.mark.parametrize(("written", "found_wrong"), [("500ms", False), ("500", True)])
+def test_a_timeout_below_a_second_that_has_its_unit_is_meant(written: str, found_wrong: bool) -> None:
+    name = "client_connection_check_interval"
+    lines = [line("9s"), line(written, number=8, applied=True)]
+    for changes in (
+        {name: 500, f"settings/{name}/layers/file": lines},
+        override("tcp_user_timeout", written, role="app"),
+        {
+            **override("tcp_user_timeout", written, role=None),
+            "settings/tcp_user_timeout/shadowed_by": [{"kind": "all roles", "value": written, "role": None}],
+        },
+    ):
+        assert ("PGC104" in {one.id for one in found(changes)}) == found_wrong
+
+
 @pytest.mark.parametrize(("id", "where", "changes"), CASES, ids=[f"{one[0]}-{n}" for n, one in enumerate(CASES)])
 def test_one_wrong_point(id: str, where: str, changes: Changes) -> None:
     (one,) = found(changes)
@@ -493,18 +508,18 @@ def test_a_pooler_whose_connections_are_closed(
 
 def test_all_roles_are_the_whole_server() -> None:
     changes = {
-        **override("tcp_user_timeout", "30ms", role=None),
-        "settings/tcp_user_timeout/shadowed_by": [{"kind": "all roles", "value": "30ms", "role": None}],
+        **override("tcp_user_timeout", "30", role=None),
+        "settings/tcp_user_timeout/shadowed_by": [{"kind": "all roles", "value": "30", "role": None}],
     }
     first, second = found(changes)
     assert (first.id, first.where) == ("PGC104", "tcp_user_timeout")
     assert first.evidence.startswith("tcp_user_timeout = 30ms (ALTER ROLE ALL)")
     assert second.id == "PGC102"
-    assert second.evidence == f"tcp_user_timeout = 71s ({AUTO}:3), but 30ms for all roles"
+    assert second.evidence == f"tcp_user_timeout = 71s ({AUTO}:3), but 30 for all roles"
     # Where no file has it, it is the default that is hidden.
     changes["settings/tcp_user_timeout/sourcefile"] = None
     changes["settings/tcp_user_timeout/source"] = "default"
-    assert found(changes)[1].evidence == "tcp_user_timeout = 71s (default), but 30ms for all roles"
+    assert found(changes)[1].evidence == "tcp_user_timeout = 71s (default), but 30 for all roles"
 
 
 @pytest.mark.parametrize("text", ["40000", "0x9C40", "40000s", "30d"])

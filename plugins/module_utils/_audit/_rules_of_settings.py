@@ -9,7 +9,7 @@ import typing as t
 
 from .. import _plan
 from .._settings import KERNEL_LIMITS
-from ._host import Facts, Host, in_unit, line_of
+from ._host import ALL_ROLES, Facts, Host, in_unit, line_of
 from ._rule import Found, in_room, rule, server, tcp
 
 #: In milliseconds, where a bare number looks like seconds. No session lives with less than a second of these.
@@ -112,12 +112,20 @@ def switched_off(host: Host) -> t.Iterator[Found]:
 def wrong_unit(host: Host) -> t.Iterator[Found]:
     for name in _IN_MILLISECONDS:
         for where, value, shown in host.everywhere(name):
-            if 0 < value < 1000:
+            if 0 < value < 1000 and not _has_unit(host, name, where):
                 yield Found(
                     where,
                     f"{shown}: a number without a unit is in milliseconds",
                     f"Write the unit, as in {value}s. {_harden(host)}: it does.",
                 )
+
+
+def _has_unit(host: Host, name: str, where: str) -> bool:
+    """Whether the value there was written with its unit: who writes 500ms means it."""
+    written = {f"{name}, {whose}": text for whose, text in host.overrides(name)}
+    lines = [str(row.get("value")) for row in host.rows("settings", name, "layers", "file") if row.get("applied")]
+    written[name] = written.get(f"{name}, {ALL_ROLES}") or (lines or [""])[-1]
+    return written[where][-1:].isalpha()
 
 
 @rule("PGC105", "error", "A keepalive value is above what the kernel takes", tcp)
