@@ -9,6 +9,7 @@ new content and nothing between. What the old file was known by (links to it, ow
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import fcntl
@@ -56,6 +57,16 @@ def read(path: str) -> bytes | None:
                 return file.read()
         finally:
             os.close(fd)
+
+
+def encoded(data: bytes | None) -> str | None:
+    """A content as JSON can have it; None where there is no file."""
+    return None if data is None else base64.b64encode(data).decode("ascii")
+
+
+def decoded(text: str | None) -> bytes | None:
+    """The content that `encoded` was given."""
+    return None if text is None else base64.b64decode(text)
 
 
 def sha256(data: bytes | None) -> str | None:
@@ -120,6 +131,14 @@ def remove(path: str) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)
             _sync_directory(folder)
+
+
+def put(path: str, data: bytes | None, mode: int | None = None) -> None:
+    """`replace`, or `remove` where there is to be no file."""
+    if data is None:
+        remove(path)
+    else:
+        replace(path, data, mode=mode)
 
 
 @contextlib.contextmanager

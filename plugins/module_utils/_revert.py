@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import typing as t
 
@@ -152,7 +151,7 @@ def _found(entry: _record.Entry) -> Found:
     if entry["layer"] == "server":
         return {key: value for key, value in entry.items() if key != "content"}
     edited = _os_layer(entry).put_into(now, content_of(entry))
-    return {**entry, "content": None if edited is None else base64.b64encode(edited).decode("ascii")}
+    return {**entry, "content": _files.encoded(edited)}
 
 
 def _gone(database: Database | None, entry: _record.Entry) -> str | None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import stat
@@ -81,7 +80,7 @@ class FilesLayer(Layer):
     def apply(self, found: Found) -> None:
         for path, content in self.planned(found).items():
             if content != contents(found)[path]:
-                _write(path, content, found["files"][path]["mode"])
+                _files.put(path, content, found["files"][path]["mode"])
         self.reload()
 
     def verify(self) -> None:
@@ -98,7 +97,7 @@ class FilesLayer(Layer):
             now, then = _files.read(path), contents(found)[path]
             changes = self._between(path, now, then)
             if changes and not check_only:
-                _write(path, then, was["mode"])
+                _files.put(path, then, was["mode"])
             rows.append(changes)
         if any(rows) and not check_only:
             self.reload()
@@ -121,10 +120,10 @@ class FilesLayer(Layer):
         """What restore() takes: of a file that others edited since, only our settings are put back."""
         files = {}
         for path, was in entry["files"].items():
-            now, then = _files.read(path), _decoded(was["content"])
+            now, then = _files.read(path), _files.decoded(was["content"])
             if _files.sha256(now) not in was["sha256"]:
                 then = self.undone(path, now, then)
-            files[path] = {**_plain(was), "content": _encoded(then)}
+            files[path] = {**_plain(was), "content": _files.encoded(then)}
         return {"files": files}
 
     def _between(self, path: str, before: bytes | None, after: bytes | None) -> Changes:
@@ -139,29 +138,14 @@ class FilesLayer(Layer):
 
 def contents(found: Found) -> Contents:
     """The bytes of each file as read() found them."""
-    return {path: _decoded(one["content"]) for path, one in found["files"].items()}
+    return {path: _files.decoded(one["content"]) for path, one in found["files"].items()}
 
 
 def _look(path: str) -> dict[str, t.Any]:
     content = _files.read(path)
     mode = None if content is None else stat.S_IMODE(os.stat(path).st_mode)
-    return {"content": _encoded(content), "mode": mode}
+    return {"content": _files.encoded(content), "mode": mode}
 
 
 def _plain(one: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {key: one[key] for key in ("content", "mode")}
-
-
-def _write(path: str, content: bytes | None, mode: int | None) -> None:
-    if content is None:
-        _files.remove(path)
-    else:
-        _files.replace(path, content, mode=mode)
-
-
-def _encoded(content: bytes | None) -> str | None:
-    return None if content is None else base64.b64encode(content).decode("ascii")
-
-
-def _decoded(content: str | None) -> bytes | None:
-    return None if content is None else base64.b64decode(content)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import stat
@@ -54,7 +53,7 @@ class OsLayer(Layer):
         content = _files.read(self.sysctl_file)
         return {
             "sysctl_file": self.sysctl_file,
-            "content": None if content is None else base64.b64encode(content).decode("ascii"),
+            "content": _files.encoded(content),
             "mode": None if content is None else stat.S_IMODE(os.stat(self.sysctl_file).st_mode),
             "directory": os.path.isdir(os.path.dirname(self.sysctl_file)),
             "file_reason": self._file_reason(),
@@ -91,7 +90,7 @@ class OsLayer(Layer):
             with self.lock():
                 # Not the bytes of *found*: somebody may have edited the file since then.
                 content = _files.read(self.sysctl_file)
-                _write(self.sysctl_file, self._edit(content, found))
+                _files.put(self.sysctl_file, self._edit(content, found))
                 self._sysctls.written(self.sysctl_file)
         for row in live.rows:
             try:
@@ -139,7 +138,7 @@ class OsLayer(Layer):
         if not check_only:
             problems = self._sysctls.write_all({row.name: row.after for row in live.rows})
             if file:
-                _write(path, then, found["mode"])
+                _files.put(path, then, found["mode"])
                 try:
                     self._sysctls.written(path)
                 except Failure as failure:
@@ -288,14 +287,7 @@ class OsLayer(Layer):
 
 def content_of(found: Found) -> bytes | None:
     """Our file's bytes as read() found them."""
-    return None if found["content"] is None else base64.b64decode(found["content"])
-
-
-def _write(path: str, content: bytes | None, mode: int | None = None) -> None:
-    if content is None:
-        _files.remove(path)
-    else:
-        _files.replace(path, content, mode=mode)
+    return _files.decoded(found["content"])
 
 
 def _add(changes: Changes, key: str, before: str | None, wanted: int | None) -> None:

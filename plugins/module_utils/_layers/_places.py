@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import typing as t
 
@@ -180,7 +179,7 @@ class ConfigFile(Place):
         data = _files.read(self.path)
         return {
             "path": self.path,
-            "content": None if data is None else base64.b64encode(data).decode("ascii"),
+            "content": _files.encoded(data),
             "values": {name: _conffile.value_of(data or b"", name) for name in names},
         }
 
@@ -192,7 +191,7 @@ class ConfigFile(Place):
                 _files.replace(self.path, edited)
 
     def entry(self, found: dict[str, t.Any], values: Values) -> dict[str, t.Any]:
-        data = _content_of(found)
+        data = _files.decoded(found["content"])
         edited = _edited(data, values)
         after = edited if edited != (data or b"") else data  # write() makes no empty file
         return {"path": self.path, "content": found["content"], "sha256": _files.hashes(data, after)}
@@ -201,12 +200,10 @@ class ConfigFile(Place):
         if "content" not in found:  # others have edited the file since: only our settings go back
             self.write(found["values"])
             return
-        content = _content_of(found)
+        content = _files.decoded(found["content"])
         with self._locked():
-            if content is None:
-                _files.remove(self.path)
-            elif content != _files.read(self.path):
-                _files.replace(self.path, content)
+            if content != _files.read(self.path):
+                _files.put(self.path, content)
 
     def examine(self, snapshot: Snapshot, values: Values) -> None:
         written = (_files.read(self.path) or b"").startswith(_PATRONIS_HEAD)
@@ -228,10 +225,6 @@ class ConfigFile(Place):
 
     def _locked(self) -> t.ContextManager[t.Any]:
         return _files.lock(os.path.dirname(os.path.realpath(self.path)))
-
-
-def _content_of(found: t.Mapping[str, t.Any]) -> bytes | None:
-    return None if found["content"] is None else base64.b64decode(found["content"])
 
 
 def _edited(data: bytes | None, values: Values) -> bytes:
