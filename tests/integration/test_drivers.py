@@ -72,7 +72,7 @@ def connected(server: Cluster, name: str, rendered: Json, by_url: bool = False) 
     with drivers.Program(server, command(name, address(server), rendered, by_url)) as program:
         said = program.said()
         found = options_of(server, program)
-        agree_with_timers(server, found)
+        agree_with_timers(server, found, program.began)
     assert found
     return said, list(found.values())
 
@@ -86,8 +86,11 @@ def options_of(server: Cluster, program: drivers.Program) -> dict[int, Options]:
             return found
 
 
-def agree_with_timers(server: Cluster, found: dict[int, Options]) -> None:
-    """A keepalive timer runs on the sockets that have it on, and on no other: it has up to the idle time left."""
+def agree_with_timers(server: Cluster, found: dict[int, Options], began: float) -> None:
+    """A keepalive timer runs on the sockets that have it on, and on no other: it counts down from the idle time.
+
+    They were opened after *began*.
+    """
     for port, options in found.items():
         deadline = time.monotonic() + 10
         while True:  # right after a statement it may be the timer of an acknowledgement
@@ -96,7 +99,9 @@ def agree_with_timers(server: Cluster, found: dict[int, Options]) -> None:
                 break
         assert row.timer == ("keepalive" if options.keepalives else None)
         if row.seconds is not None:
-            assert options.keepalives_idle / 2 <= row.seconds <= options.keepalives_idle
+            unit = 1 if row.seconds < 600 else 60  # ss shows whole seconds, or minutes
+            soonest = options.keepalives_idle - (time.monotonic() - began)
+            assert soonest - unit <= row.seconds <= options.keepalives_idle
 
 
 def expected(name: str, rendered: Json) -> Options:
@@ -173,8 +178,8 @@ def connecting(server: Cluster) -> set[int]:
 # ---- connections that a server opens; here it opens them to itself
 
 
-def sockets_of_backend(server: Cluster, sql: str) -> list[Options]:
-    """Of the process whose number *sql* gives, as soon as there is one with such a socket."""
+def sockets_of_backend(server: Cluster, sql: str, began: float) -> list[Options]:
+    """Of the process whose number *sql* gives, as soon as there is one with such a socket, opened after *began*."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for (pid,) in server.query(sql):
@@ -182,7 +187,7 @@ def sockets_of_backend(server: Cluster, sql: str) -> list[Options]:
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just ended; the next one comes
                 found = drivers.client_sockets(pid, server.port) if pid else {}
             if found:
-                agree_with_timers(server, found)
+                agree_with_timers(server, found, began)
                 return list(found.values())
         time.sleep(0.1)
     raise AssertionError(f"no such connection in 30 s:\n{server.log()[-2000:]}")
@@ -206,9 +211,10 @@ def test_postgres_fdw(server: Cluster, hardened: bool) -> None:
         session.execute("CREATE USER MAPPING FOR CURRENT_USER SERVER self OPTIONS (user 'postgres')")
         options = "OPTIONS (schema_name 'pg_catalog', table_name 'pg_database')"
         session.execute(f"CREATE FOREIGN TABLE there (datname name) SERVER self {options}")
+        began = time.monotonic()
         session.execute("SELECT count(*) FROM there")
         ((pid,),) = session.execute("SELECT pg_backend_pid()")
-        assert sockets_of_backend(server, f"SELECT {pid}") == [expected("postgres_fdw", rendered)]
+        assert sockets_of_backend(server, f"SELECT {pid}", began) == [expected("postgres_fdw", rendered)]
 
 
 @pytest.mark.parametrize("hardened", [True, False])
@@ -218,9 +224,10 @@ def test_a_subscription(hardened: bool) -> None:
         connection = with_address(server, rendered.get("snippet", "CONNECTION ''"), "'")
         server.query("CREATE PUBLICATION all_of_it FOR ALL TABLES")
         server.query("SELECT pg_create_logical_replication_slot('self', 'pgoutput')")  # else creating waits for itself
+        began = time.monotonic()
         with server.session(tcp=False) as session:
             session.execute(f"CREATE SUBSCRIPTION self {connection} PUBLICATION all_of_it WITH (create_slot = false)")
-        found = sockets_of_backend(server, "SELECT pid FROM pg_stat_subscription")
+        found = sockets_of_backend(server, "SELECT pid FROM pg_stat_subscription", began)
         assert found == [expected("subscription", rendered)]
 
 
@@ -233,6 +240,7 @@ def test_a_standby(hardened: bool) -> None:
         with server.config_file.open("a") as config:
             config.write(f"{line}\n")
         (server.data_dir / "standby.signal").touch()
+        began = time.monotonic()
         server.start_again()  # as a standby that follows itself
-        found = sockets_of_backend(server, "SELECT pid FROM pg_stat_wal_receiver")
+        found = sockets_of_backend(server, "SELECT pid FROM pg_stat_wal_receiver", began)
         assert found == [expected("primary_conninfo", rendered)]

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 import typing as t
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class Program:
     """A program of tests/drivers in the network of *cluster*."""
 
     def __init__(self, cluster: Cluster, command: Command) -> None:
+        self.began = time.monotonic()
         self.process = subprocess.Popen(
             cluster.argv(command.argv),
             stdin=subprocess.PIPE,
