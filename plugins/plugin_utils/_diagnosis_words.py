@@ -136,7 +136,8 @@ def remarks(result: Result) -> list[Fact]:
             who = f"{one['application_name']} ({one['address'] or 'Unix socket'})"
             facts.append(("standby", f"{who} has not replied for {human(one['silent'])}"))
     facts += [("as a client", text) for row in result.get("sockets", []) for text in _socket(row)]
-    facts += [("this host may answer late", reason) for reason in result["host"]["reasons"]]
+    if result["look"]:  # else the host only read what others had sent
+        facts += [("this host may answer late", reason) for reason in result["host"]["reasons"]]
     facts += [("problem", text) for text in result["problems"]]
     facts += [("not in a log", text) for text in result.get("missing_evidence", [])]
     noise = ", ".join(_counted(row["count"], _noise(row["cause"])) for row in result["causes"] if row["harmless"])

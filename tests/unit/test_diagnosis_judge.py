@@ -163,6 +163,15 @@ def test_whose_the_losses_of_the_same_seconds_are(
     assert any("losses of this client" in text for text in first.evidence_for) == family
 
 
+@pytest.mark.parametrize("kind", ["connection_received", "idle_session_timeout", "receive_reset"])
+def test_what_ended_in_the_same_seconds_without_a_silence_is_no_company(kind: str) -> None:
+    """A load balancer's checks, say: they come every second."""
+    silent = event("receive_timed_out", 0.0, address=CLIENT)
+    others = [event(kind, 0.0, pid, address="10.0.0.8") for pid in range(9)]
+    losses = [Loss(NOON, one.address, None, one.pid, (one,)) for one in (silent, *others)]
+    assert _run.judged(losses, [], frozenset())[0].confidence == verdict(silent).confidence
+
+
 @pytest.mark.parametrize("cause", _causes.CAUSES.values(), ids=_causes.CAUSES)
 def test_the_catalogue_has_something_to_say(cause: _causes.Cause) -> None:
     assert cause.title[0].islower() or cause.title.startswith("TCP")

@@ -357,6 +357,14 @@ def test_files_in_order_of_time_and_twins_once(tmp_path: Path) -> None:
     assert [one.time for one in scanned(tmp_path / "x.csv", tmp_path / "x.log")[0]] == [NOON + 5.5, NOON + 6.5]
 
 
+@pytest.mark.parametrize(
+    "magic", [b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a"]
+)
+def test_a_capture_among_them_is_named_as_one(tmp_path: Path, magic: bytes) -> None:
+    (tmp_path / "sent").write_bytes(magic + bytes(100))
+    assert scanned(tmp_path) == ([], [f"{tmp_path}/sent: is a packet capture; give it in captures, with its side"])
+
+
 def test_logs_of_poolers_among_them(tmp_path: Path) -> None:
     (tmp_path / "postgresql.log").write_text(f"{STDERR}\n")
     client = "2026-11-23 03:08:14.479 UTC [3] LOG C-0x5: db/bob@10.0.0.7:53280"

@@ -195,6 +195,12 @@ def test_what_is_seen_now() -> None:
     assert "nothing wrong" not in "\n".join(text)
 
 
+def test_what_strains_a_host_that_only_read_files_is_not_said() -> None:
+    slow = {"reasons": ["the run queue is 4.2 processes a processor long"]}
+    assert "run queue" in " ".join(lines(diagnosed(host=slow)))
+    assert "run queue" not in " ".join(lines(diagnosed(host=slow, look=None)))
+
+
 def test_hosts_with_the_same_result_share_and_those_that_failed_are_named() -> None:
     good, bad = diagnosed([health_check(0.0)]), diagnosed([event("idle_session_timeout", IDLE)])
     results = {

@@ -870,6 +870,10 @@ def test_a_server_that_asked_who_the_client_is_and_closed() -> None:
 
 def test_a_log_alone_says_what_it_cannot_show() -> None:
     texts = _rules.cannot_be_seen(logs=True, captures=False, looked=False)
+    between = _rules.cannot_be_seen(logs=True, captures=False, looked=False, between=True)
+    assert [text.partition(":")[0] for text in set(texts) - set(between)] == [
+        "pooler_closed, proxy_idle_timeout, proxy_lost_client"
+    ]
     said = " ".join(texts)
     for cause in ("connect_no_answer", "server_vanished", "client_exited", "client_starved", "middlebox_forgot_flow"):
         assert cause in said

@@ -233,13 +233,13 @@ _NO_LINE = (
         "a capture, or a rise of sessions_abandoned in pg_stat_database,",
     ),
     (
-        "pooler_closed, proxy_idle_timeout, proxy_lost_client: what stands between takes leave as clients do",
-        "its own log (pooler_logs), or a capture on its other side,",
-    ),
-    (
         "client_starved, slow_reader_cut: why a client was late is in no log of the server",
         "a capture, and the pressure of the client's host (client_hosts),",
     ),
+)
+_BETWEEN = (
+    "pooler_closed, proxy_idle_timeout, proxy_lost_client: what stands between takes leave as clients do",
+    "its own log (pooler_logs), or a capture on its other side,",
 )
 _NOT_YET = (
     "client_vanished, middlebox_forgot_flow, middlebox_reset: there is no line before keepalive, or another timer, "
@@ -248,11 +248,15 @@ _NOT_YET = (
 )
 
 
-def cannot_be_seen(logs: bool, captures: bool, looked: bool) -> list[str]:
-    """The kinds of loss that logs alone do not have, and what would show them; empty where there is more than logs."""
+def cannot_be_seen(logs: bool, captures: bool, looked: bool, between: bool = False) -> list[str]:
+    """The kinds of loss that logs alone do not have, and what would show them; empty where there is more than logs.
+
+    *between* says that there are logs of poolers or proxies.
+    """
     if captures or not logs:
         return []
-    return [f"{what}; {evidence} would" for what, evidence in (*_NO_LINE, *(() if looked else (_NOT_YET,)))]
+    unseen = (*_NO_LINE, *(() if between else (_BETWEEN,)), *(() if looked else (_NOT_YET,)))
+    return [f"{what}; {evidence} would" for what, evidence in unseen]
 
 
 def missing(loss: Loss, causes: list[str], surroundings: Surroundings) -> tuple[str, ...]:

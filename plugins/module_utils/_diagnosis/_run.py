@@ -22,6 +22,8 @@ from ._story import Stories
 #: Losses within so many seconds of one another may have one cause.
 _TOGETHER = 3.0
 
+#: What an outage of the path leaves.
+_SILENT = ("receive_timed_out", "send_timed_out", "receive_unreachable", "send_unreachable", "connection_lost")
 #: Before the name of a service, in the place of a file's name.
 _JOURNAL = "journal:"
 #: So much more of a journal is read, for who it was that was lost later.
@@ -86,7 +88,7 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
     if given and rates and not sides:  # a capture has them all
         losses += _statistics.unexplained(rates, given[0]["at"], given[1]["at"], losses)
     verdicts = judged(losses, stories.world, sides, looks)
-    unseen = cannot_be_seen(bool(files), bool(sides), bool(live["server"]))
+    unseen = cannot_be_seen(bool(files), bool(sides), bool(live["server"]), bool(poolers or stories.told_between))
     sockets = _live.sockets(port) if wanted else []
     found = _result(verdicts, stories, live, rates, problems)
     return {**found, "missing_evidence": unseen, "sources": sources, "sockets": sockets}
@@ -183,8 +185,13 @@ def _heard(losses: list[Loss]) -> t.Callable[[str, str], float]:
 
 
 def _company(losses: list[Loss]) -> t.Callable[[Loss], tuple[int, int]]:
-    """Counts, for a loss, those within seconds of it: of the same client, and of others; none if nobody knows whose."""
-    timed = sorted((loss.time, loss.address) for loss in losses if loss.time is not None and loss.address)
+    """Counts, for a silent loss, those within seconds of it: of the same client, and of others.
+
+    Only silence is company: a server's own limits, and checks of a load balancer, are at all times. Nor is it where
+    nobody knows whose it was.
+    """
+    silent = [loss for loss in losses if any(event.kind in _SILENT for event in loss.events)]
+    timed = sorted((loss.time, loss.address) for loss in silent if loss.time is not None and loss.address)
     times = [row[0] for row in timed]
 
     def beside(loss: Loss) -> tuple[int, int]:

@@ -26,6 +26,8 @@ _CHUNK = 1024 * 1024
 _LONGEST_LINE = 4 * _CHUNK  # what is beyond is dropped: a statement of a gigabyte is one line
 _UNRECOGNISED = 16 * _CHUNK  # how far a file is read that has no line of a server's log
 _LONG = 86400.0  # between a file's last change, by a clock of wherever it was, and a time of interest
+#: How captures begin: pcap in either order of bytes, with microseconds or nanoseconds, and pcapng.
+_CAPTURES = (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a")
 #: A server that logs in several formats writes the same into files that only their suffix tells apart.
 _TWINS = ("json", "csv", "log")
 _TWIN = re.compile(r"\.(json|csv|log)(?=(?:\.[^/.]+)*$)")
@@ -276,6 +278,9 @@ def _events(stream: t.Any, name: str, prefix: str | None, clock: Clock, problems
     rest, size, timeless, binary = b"", 0, False, False
     chunks = _chunks(stream, name, problems)
     for chunk in chunks:
+        if not size and chunk.startswith(_CAPTURES):
+            problems.append(f"{name}: is a packet capture; give it in captures, with its side")
+            return
         size += len(chunk)
         data = rest + chunk
         end = data.rfind(b"\n") + 1

@@ -164,6 +164,11 @@ class Stories:
             if self.empty <= _MOST_EMPTY:
                 self._lost.append(events)
 
+    @property
+    def told_between(self) -> bool:
+        """Whether there was a line of a pooler's or a proxy's log."""
+        return bool(self._between)
+
     def between(self, event: LogEvent) -> None:
         """A line of a pooler's or a proxy's log."""
         self._between.append(event)
