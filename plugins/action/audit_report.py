@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 
 from ..module_utils._errors import Failure
 from ..module_utils._findings import SEVERITIES
-from ..plugin_utils import _audit_data, _audit_files, _audit_table, _reports
+from ..plugin_utils import _audit_data, _audit_files, _audit_table
 
 #: As the module's documentation has them.
 _OPTIONS: dict[str, dict[str, t.Any]] = {
@@ -26,8 +26,17 @@ _OPTIONS: dict[str, dict[str, t.Any]] = {
 }
 
 
+def _results(name: str | None, variables: dict[str, t.Any]) -> tuple[dict[str, t.Any], set[str]]:
+    """What that variable has for each host of all batches so far, and the hosts of those that follow."""
+    hosts = variables.get("ansible_play_hosts_all", []) if name else []
+    found = {host: variables["hostvars"][host].get(name) for host in hosts}
+    # A host that failed early has no result, and will have none.
+    waiting = {host for host in variables.get("ansible_play_hosts", []) if host in found and not found[host]}
+    return {host: value for host, value in found.items() if value}, waiting
+
+
 class ActionModule(ActionBase):
-    """Reads a registered variable of every host of the batch; touches no host."""
+    """Reads a registered variable of every host of the play so far; touches no host."""
 
     _requires_connection = False
 
@@ -41,7 +50,7 @@ class ActionModule(ActionBase):
 
     def _report(self, variables: dict[str, t.Any]) -> dict[str, t.Any]:
         arguments = self.validate_argument_spec(argument_spec=_OPTIONS)[1]
-        results = _reports.results(self._task, variables) if arguments["variable"] else {}
+        results, waiting = _results(arguments["variable"], variables)
         directory = os.path.abspath(arguments["directory"]) if arguments["directory"] else None
         previous = _audit_files.previous(directory) if directory else None
         report = _audit_data.report(results, previous, datetime.datetime.now(datetime.timezone.utc))
@@ -51,11 +60,14 @@ class ActionModule(ActionBase):
             report["hosts"] += [row for row in elsewhere if row["host"] not in here]
         Display().display("\n".join(["", *_audit_table.lines(report), ""]))
         files = []
+        if previous and waiting:
+            report["hosts"] += [row for row in previous["hosts"] if row["host"] in waiting]
         if directory and not variables.get("ansible_check_mode"):
             files = _audit_files.write(directory, report, arguments["formats"])
             Display().display(f"In {directory}: {', '.join(map(os.path.basename, files))}\n")
         done: dict[str, t.Any] = {"changed": False, "files": files}
-        limit = arguments["fail_on"]
+        # A failure would end the play, and the batches that follow are to be looked at, too.
+        limit = None if waiting else arguments["fail_on"]
         bad = _audit_data.at_least(report, limit) if limit else {}
         if bad:
             worst = ", ".join(f"{host} ({', '.join(ids)})" for host, ids in list(bad.items())[:10])

@@ -17,7 +17,8 @@ description:
     SARIF. The page has a timeline for each host and phase, what a drill measured and what a diagnosis found, where
     their reports lie in the same directory.
   - Says since when an audit has seen a host differ from what M(pgharden.connection.harden) put in force there.
-  - Runs on the controller and touches no host. Use it with C(run_once). In a play with C(serial), register the result.
+  - Runs on the controller and touches no host. Use it with C(run_once). In a play with C(serial) each batch reports on
+    those before it as well, and O(fail_on) waits for the last one.
 options:
   variable:
     description: The variable that registered the results of M(pgharden.connection.audit).

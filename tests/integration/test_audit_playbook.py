@@ -148,6 +148,29 @@ def test_findings_are_ignored_by_host_and_the_report_says_so(fleet: Fleet) -> No
     assert "1 host has findings of severity warning or worse: db2" in result.stdout + result.stderr
 
 
+def test_batches_make_one_report(fleet: Fleet) -> None:
+    fleet.hosts = {"db1": {}, "db2": {}, "db3": {"audit_login_user": "nobody_there"}, "db4": {}}
+    assert fleet.play(HARDEN, "-e", "harden_hosts=db4").rc == 0
+    fleet.cluster.query("ALTER SYSTEM SET tcp_user_timeout = 0")
+    fleet.cluster.reload()
+    fleet.play(AUDIT)
+    path = fleet.reports / "audit.json"
+    path.write_text(path.read_text().replace(fleet.report()["db4"]["drift"]["since"], "2026-10-31T06:00:00Z"))
+    result = fleet.play(AUDIT, "-e", "audit_serial=2", "-e", "audit_fail_on=warning")
+    assert result.rc == 2
+    hosts = fleet.report()
+    assert {name: host["status"] for name, host in hosts.items()} == {
+        "db1": "ok",
+        "db2": "ok",
+        "db3": "failed",
+        "db4": "ok",
+    }
+    # What an earlier audit saw of a host is not lost while others are looked at.
+    assert hosts["db4"]["drift"]["since"] == "2026-10-31T06:00:00Z"
+    assert (result.stdout + result.stderr).count("findings of severity warning or worse") == 2  # the error, the result
+    assert "3 hosts have findings of severity warning or worse: db1" in result.stdout + result.stderr
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
