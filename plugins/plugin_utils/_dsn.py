@@ -22,6 +22,7 @@ else:
     HAS_PSYCOPG2 = True
 
 from ..module_utils._errors import Failure
+from ..module_utils._path._driver import TIMES
 
 #: Start and end of a value.
 Span = tuple[int, int]
@@ -45,7 +46,7 @@ def merge(dsn: t.Any, keywords: t.Mapping[str, t.Any], force: bool = False) -> s
     given = _parse(dsn)
     ours = {name: str(value) for name, value in keywords.items()}
     if not force:
-        ours = {name: value for name, value in ours.items() if name not in given}
+        ours = {name: value for name, value in ours.items() if name not in given or _is_refused(given, name)}
     changed = {name for name, value in ours.items() if name in given and given[name] != value}
     added = [f"{name}={value}" for name, value in ours.items() if name not in given]
     uri = _URI.match(dsn)
@@ -58,6 +59,12 @@ def merge(dsn: t.Any, keywords: t.Mapping[str, t.Any], force: bool = False) -> s
         if _parse(candidate) == expected:
             return candidate
     raise _bad("nothing can be added to it without another meaning of the rest")
+
+
+def _is_refused(given: t.Mapping[str, str], name: str) -> bool:
+    """Whether a DSN has a value with which libpq cannot connect on Linux: it does not take zero for the default."""
+    used = name in TIMES and given.get("keepalives") != "0"
+    return used and re.fullmatch(r"0+|-\d+", given[name]) is not None
 
 
 def _extended(dsn: str, added: list[str], uri: bool) -> t.Iterator[str]:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
 
@@ -73,8 +74,25 @@ def test_force_replaces_in_place(dsn: str, expected: str) -> None:
     assert _dsn.merge(expected, OURS, force=True) == expected
 
 
+@pytest.mark.parametrize(
+    ("dsn", "expected"),
+    [
+        ("keepalives_idle=0", "keepalives_idle=35 keepalives=1 tcp_user_timeout=71000"),
+        ("keepalives_idle=-3 keepalives=1", "keepalives_idle=35 keepalives=1 tcp_user_timeout=71000"),
+        ("postgres://h?keepalives_idle=0", "postgres://h?keepalives_idle=35&keepalives=1&tcp_user_timeout=71000"),
+        # without keepalive libpq does not look at it; and this 0 is no error
+        ("keepalives=0 keepalives_idle=0", "keepalives=0 keepalives_idle=0 tcp_user_timeout=71000"),
+        ("tcp_user_timeout=0 keepalives_idle=9", "tcp_user_timeout=0 keepalives_idle=9 keepalives=1"),
+    ],
+)
+def test_a_zero_with_which_libpq_cannot_connect_is_replaced(dsn: str, expected: str) -> None:
+    assert _dsn.merge(dsn, OURS) == expected
+    assert _dsn.merge(expected, OURS) == expected
+
+
 def _check(dsn: str) -> None:
     was = parse_dsn(dsn)
+    assume(not re.fullmatch(r"0+|-\d+", was.get("keepalives_idle", "")))  # see above
     kept, forced = _dsn.merge(dsn, OURS), _dsn.merge(dsn, OURS, force=True)
     assert parse_dsn(kept) == {**TEXTS, **was}
     assert dsn in kept
