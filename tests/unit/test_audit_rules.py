@@ -721,6 +721,10 @@ def test_a_slow_reader_without_a_user_timeout_is_not_cut() -> None:
     for value, expected in (("0", False), ("2min", True), ("120001ms", False)):
         changes = override(KA[3], value, role="reader")
         assert ("PGC131" in {one.id for one in found(changes, patient)}) is expected
+    # What another role has is nothing to this one, nor is what no server would take.
+    for role, value in (("writer", "20min"), ("reader", "nonsense")):
+        changes = {KA[3]: 60_000, **override(KA[3], value, role=role)}
+        assert "PGC131" in {one.id for one in found(changes, patient)}
 
 
 def test_as_many_as_are_named_are_all() -> None:
