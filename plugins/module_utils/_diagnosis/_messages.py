@@ -162,16 +162,19 @@ _FAILED = re.compile(rf"[\w ]{{1,20}} authentication failed for user {_USER}")
 #: SQLSTATEs that speak for themselves in a FATAL message of any language.
 _STATES = {
     "08006": "connection_lost",
+    "0A000": "not_postgresql",
     "25P03": "idle_in_transaction_timeout",
     "25P04": "transaction_timeout",
     "28000": "authentication_failed",
     "28P01": "authentication_failed",
     "3D000": "no_database",
+    "40001": "ended_by_recovery",
     "53300": "too_many_clients",
     "57014": "authentication_timeout",
     "57P01": "admin_command",
     "57P02": "crash_of_another",
     "57P03": "starting_up",
+    "57P04": "ended_by_recovery",
     "57P05": "idle_session_timeout",
 }
 #: Of a statement's own RAISE: whatever it says, the server does not say it.
