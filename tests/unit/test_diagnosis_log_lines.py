@@ -357,6 +357,16 @@ def test_files_in_order_of_time_and_twins_once(tmp_path: Path) -> None:
     assert [one.time for one in scanned(tmp_path / "x.csv", tmp_path / "x.log")[0]] == [NOON + 5.5, NOON + 6.5]
 
 
+@pytest.mark.parametrize("severity", ["LOG", "FATAL"])
+def test_jsonlog_that_another_program_has_written_anew(tmp_path: Path, severity: str) -> None:
+    line = {**json.loads(JSON), "error_severity": severity, "state_code": "57P05"}
+    line["message"] = line["message"] if severity == "LOG" else "in the server's language"
+    (tmp_path / "log").write_text(f"{json.dumps(line)}\n")
+    events, problems = scanned(tmp_path / "log")
+    assert [one.kind for one in events] == ["receive_reset" if severity == "LOG" else "idle_session_timeout"]
+    assert problems == []
+
+
 @pytest.mark.parametrize(
     "magic", [b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a"]
 )

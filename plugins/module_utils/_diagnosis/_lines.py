@@ -84,6 +84,9 @@ def _after(separator: bytes, fatal: bytes, optional: bytes = b"") -> t.Pattern[b
 _IN_TEXT = _after(b":  ", b":  ", rb"(?:[0-9A-Z]{5}: )?")
 _IN_CSV = _after(rb',"(?<=,[0-9A-Z]{5},")', b',.....,"')
 _IN_JSON = _after(b'"message":"', b'","state_code":".....","message":"')
+#: Of a program that has read the server's and written it anew.
+_SPACED = '"message": "'
+_IN_SPACED_JSON = _after(_SPACED.encode(), b'", "state_code": ".....", "message": "')
 
 # ---- fields
 
@@ -194,8 +197,8 @@ def _text(found: dict[str, t.Any], key: str) -> str | None:
     return str(value) if isinstance(value, (str, int)) and value != "" else None
 
 
-def jsonlog(clock: Clock) -> Format:
-    """One JSON object a line (from PostgreSQL 15 on)."""
+def jsonlog(clock: Clock, spaced: bool = False) -> Format:
+    """One JSON object a line (from PostgreSQL 15 on); *spaced* if it has blanks between keys and values."""
 
     def read(line: str) -> Record | None:
         found = _object(line)
@@ -216,7 +219,7 @@ def jsonlog(clock: Clock) -> Format:
             session=_text(found, "session_id"),
         )
 
-    return Format("jsonlog", _IN_JSON, read, _common.in_json(clock))
+    return Format("jsonlog", _IN_SPACED_JSON if spaced else _IN_JSON, read, _common.in_json(clock))
 
 
 def journal(inner: Format) -> Format:
@@ -279,7 +282,8 @@ def recognised(lines: t.Sequence[str], prefix: str | None, clock: Clock) -> Form
     A *prefix* that fits none of them was not in force when they were written: it is guessed, as when there is none.
     """
     lines = lines[:: len(lines) // _ENOUGH + 1]
-    for found in (csvlog(clock), jsonlog(clock)):
+    spaced = any(_SPACED in line for line in lines)
+    for found in (csvlog(clock), jsonlog(clock, spaced)):
         if any(map(found.read, lines)):
             return found
     messages = [
