@@ -270,6 +270,7 @@ def test_junit_is_what_its_readers_expect(tmp_path: Path) -> None:
         {"db1": result(), "db2": {"unreachable": True}, "db3": result()}, ignores=[{"id": "PGC401", "reason": "k"}]
     )
     made["hosts"][2]["findings"] = made["hosts"][2]["ignored"] = []
+    made["hosts"].append({**made["hosts"][2], "host": "db4", "status": "down", "reason": "connection refused"})
     path = tmp_path / "audit.xml"
     path.write_text(_audit_formats.junit(made), encoding="utf-8")
     suites = list(junitparser.JUnitXml.fromfile(str(path)))
@@ -277,10 +278,12 @@ def test_junit_is_what_its_readers_expect(tmp_path: Path) -> None:
         ("db1", 2, 1, 0, 1),
         ("db2", 1, 0, 1, 0),
         ("db3", 1, 0, 0, 0),
+        ("db4", 1, 0, 0, 1),
     ]
     case = next(iter(suites[0]))
     assert (case.classname, case.name) == ("db1", "PGC405 there")
     assert (case.result[0].type, case.result[0].message) == ("error", "so")
+    assert [one.result[0].message for one in suites[3]] == ["down: connection refused"]
 
 
 def test_sarif_is_what_its_readers_expect() -> None:
