@@ -87,6 +87,13 @@ def test_a_host_that_cannot_be_hardened_keeps_the_others_as_they_are(stages: Sta
     assert stages.hardened() == [False, False]
 
 
+def test_without_a_canary_there_are_stages_all_the_same(stages: Stages) -> None:
+    stages.variables["harden_overrides"] = {"no_such_parameter": 1}
+    result = stages.play("-e", "harden_canary=0")
+    assert result.rc == 2
+    assert "fatal: [first]" in result.stdout and "[second]" not in result.stdout
+
+
 def test_in_check_mode_nothing_is_cut(stages: Stages) -> None:
     result = stages.play("--check")
     assert result.rc == 0
