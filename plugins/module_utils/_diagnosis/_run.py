@@ -66,7 +66,9 @@ def run(login: _login.Login, options: t.Mapping[str, t.Any]) -> Row:
             live, settings = _look_at(database, port, watch, problems, files, over_tcp=bool(login.host))
         finally:
             database.close()
-        prefix, zone = prefix or settings["log_line_prefix"], zone or settings["log_timezone"]
+        prefix = prefix or settings["log_line_prefix"]
+        if not zone and _scan.is_zone(settings["log_timezone"]):
+            zone = settings["log_timezone"]
         found_rates = live.pop("rates")
         rates = rates or found_rates
     stories = Stories(since, until)

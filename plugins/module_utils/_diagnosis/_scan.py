@@ -177,6 +177,13 @@ def _noted(name: str, problems: list[str]) -> t.Iterator[None]:
         problems.append(f"{name}: {error}")
 
 
+def is_zone(name: str) -> bool:
+    """Whether a time zone is known here; hosts without tzdata know none."""
+    problems: list[str] = []
+    _zone(name, problems)
+    return not problems
+
+
 def _zone(name: str | None, problems: list[str]) -> Zone:
     """What the abbreviations of a time zone mean: of the one with this name, or of this host's."""
     if name is None:
