@@ -85,6 +85,7 @@ def test_connections_of_which_nothing_came() -> None:
 def test_a_poolers_line_among_the_servers_belongs_to_the_connection_that_it_names() -> None:
     mine = received(9.0, None, port=PORT)._replace(kind="pooler_closed")
     (lost,) = losses(*session(), mine, event("idle_session_timeout", 9.0))
+    assert (told(mine).told_between, told(*session()).told_between) == (True, False)
     assert kinds(lost) == ["connection_received", "authenticated", "idle_session_timeout", "pooler_closed"]
 
 
