@@ -28,13 +28,16 @@ def note(
 
     A layer without any says nothing of what another run has noted of it.
 
-    *scope* says for which databases and roles, where it is not the whole server, and what these cannot have. The time
-    stays that of the first run that wanted just this. The note is worth no failure of a run that has put all in force:
+    *scope* says for which databases and roles, where it is not the whole server, and what these cannot have. What was
+    noted of the whole server is still wanted then, and stays. The time stays that of the first run that wanted just
+    this. The note is worth no failure of a run that has put all in force:
     where it cannot be written, drift cannot be told.
     """
     path = path_for(revert_file)
     old = read(revert_file)
     settings = {layer: values or (old["settings"].get(layer, {}) if old else {}) for layer, values in settings.items()}
+    if old and scope and not old["scope"] and old["settings"].get("server"):
+        profile, scope, settings = old["profile"], None, {**settings, "server": old["settings"]["server"]}
     if old and (old["profile"], old["settings"], old["scope"]) == (profile, settings, scope):
         return
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

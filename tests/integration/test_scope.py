@@ -301,21 +301,23 @@ def test_open_sessions_of_a_database_keep_what_they_began_with(host: Host) -> No
         assert answers(one)
 
 
+def audit(host: Host, user: str) -> dict[str, t.Any]:
+    options = {**host.login(), "login_user": user, "revert_file": str(host.revert_file)}
+    found = run_module(host.cluster, "connection_info", options)
+    assert not found.get("failed"), found
+    return _audit_data.of_host(found, _audit_data.Asked(_policy.parse(WEB), []))
+
+
+def ids(report: dict[str, t.Any]) -> set[str]:
+    return {row["id"] for row in report["findings"]}
+
+
 @ONE
 def test_an_audit_judges_what_was_hardened(host: Host) -> None:
-    def audit(user: str) -> dict[str, t.Any]:
-        options = {**host.login(), "login_user": user, "revert_file": str(host.revert_file)}
-        found = run_module(host.cluster, "connection_info", options)
-        assert not found.get("failed"), found
-        return _audit_data.of_host(found, _audit_data.Asked(_policy.parse(WEB), []))
-
-    def ids(report: dict[str, t.Any]) -> set[str]:
-        return {row["id"] for row in report["findings"]}
-
-    assert ids(audit("master")) >= {"PGC120", "PGC124", "PGC140"}
+    assert ids(audit(host, "master")) >= {"PGC120", "PGC124", "PGC140"}
     result = done(harden(host))
     for user in ("master", "postgres"):
-        report = audit(user)
+        report = audit(host, user)
         assert report["drift"]["settings"] == []
         # Not even that databases have values of their own: that is how it was hardened.
         assert not ids(report) & {"PGC102", "PGC103", "PGC110", "PGC111", "PGC120", "PGC124", "PGC130", "PGC140"}
@@ -323,7 +325,7 @@ def test_an_audit_judges_what_was_hardened(host: Host) -> None:
         assert "connect_within" in {row["where"] for row in report["findings"] if row["id"] == "PGC141"}
     # Somebody takes one away.
     host.cluster.query("ALTER DATABASE shop RESET tcp_user_timeout")
-    report = audit("master")
+    report = audit(host, "master")
     (row,) = report["drift"]["settings"]
     assert row == {
         "name": "tcp_user_timeout",
@@ -333,9 +335,20 @@ def test_an_audit_judges_what_was_hardened(host: Host) -> None:
     }
     assert "PGC124" in ids(report)
     host.cluster.query("ALTER DATABASE shop SET tcp_user_timeout = 0")
-    assert "PGC124" in ids(audit("postgres"))
+    assert "PGC124" in ids(audit(host, "postgres"))
     done(harden(host))
-    assert audit("master")["drift"]["settings"] == []
+    assert audit(host, "master")["drift"]["settings"] == []
+
+
+@ONE
+def test_what_a_role_gets_later_does_not_make_the_server_forgotten(host: Host) -> None:
+    done(host.harden(WEB, layers=["server"]))
+    done(host.harden(_short(), layers=["server"], scope="roles", roles=["app"]))
+    host.cluster.query("ALTER SYSTEM SET tcp_user_timeout = 0")
+    host.cluster.reload()
+    report = audit(host, "postgres")
+    assert [(row["name"], row["found"]) for row in report["drift"]["settings"]] == [("tcp_user_timeout", "0")]
+    assert "PGC124" in ids(report)
 
 
 @ONE
