@@ -44,7 +44,7 @@ def plan(
     """The settings of every hop that keep *policy*. Raises Failure."""
     if not isinstance(policy, t.Mapping):
         raise Failure("bad_policy", f"policy: {policy}", "it is no mapping", "Write one key: value a line.")
-    whole = _policy.parse(policy, _profiles.load(profile, beside))
+    whole = _policy.parse(policy, _profiles.load(str(profile), beside))
     server = _plan.make(whole, _plan.Facts(int(version), platform))
     pgbouncer = _plans.pgbouncer(whole, numbers("pgbouncer_version", pgbouncer_version))
     haproxy = _plans.haproxy(whole, numbers("haproxy_version", haproxy_version))

@@ -55,6 +55,7 @@ def test_a_plan_goes_into_the_other_filters() -> None:
     [
         (lambda: plan("web"), "it is no mapping"),
         (lambda: plan({}, profile="wbe"), "profiles are"),
+        (lambda: plan({}, 17), "profiles are"),
         (lambda: plan({"connect_within": "7"}), "no duration"),
         (lambda: plan({}, pgbouncer_version=1.20), "no version in quotes"),
         (lambda: plan({}, haproxy_version="latest"), "no version in quotes"),
