@@ -64,6 +64,7 @@ def test_a_normal_end() -> None:
         data_client=41 + 14 + 5,
         data_server=9 + 60,
         silence=Silence(approximately(2)),
+        last_data=7,
         last_from_client=7.003,
         last_from_server=approximately(7.002),
         last_data_by="client",

@@ -365,6 +365,8 @@ def test_hello_and_away() -> None:
     hello = {"began": NOON + 9.8, "closed_by": "client", "data_client": 41}
     for how in ("fin", "rst"):
         assert named(flow(closed_how=how, **hello))[0] == "health_check"
+    # a server that is slow to answer
+    assert named(flow(closed_how="fin", **{**hello, "began": NOON + 7, "last_data": NOON + 9.8}))[0] == "health_check"
     # longer, or with more to say
     assert named(flow(closed_how="fin", **{**hello, "began": NOON}))[0] == "client_exited"
     assert named(flow(closed_how="fin", **{**hello, "data_client": 400}))[0] == "client_exited"

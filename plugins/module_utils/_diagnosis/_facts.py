@@ -180,7 +180,8 @@ class Flow(t.NamedTuple):
     zero_window_by: str | None = None  # who had closed its window at the end
     zero_window_seconds: float = 0.0
     last_data_by: str | None = None  # who spoke last: a client that did waits for an answer
-    last_from_client: float | None = None
+    last_data: float | None = None
+    last_from_client: float | None = None  # any packet
     last_from_server: float | None = None
     server_message: str | None = None  # severity and SQLSTATE of the server's last ErrorResponse, if it can be read
     asked: bool = False  # the server's last word asks the client for its password, or the like

@@ -41,6 +41,7 @@ def flow(of: Connection, file: str, side: str, capture_ends: float | None) -> Fl
         silence=of.pauses.silence(ended, undelivered),
         in_use=of.pauses.in_use(),
         last_data_by=_SIDES[of.pauses.last_way] if client.bytes or server.bytes else None,
+        last_data=of.pauses.last_data if client.bytes or server.bytes else None,
         last_from_client=client.last,
         last_from_server=server.last,
         server_message=words.verdict,

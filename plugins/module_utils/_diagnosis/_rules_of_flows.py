@@ -116,9 +116,9 @@ def _only_looked(flow: Flow) -> bool:
 
 
 def _is_short(flow: Flow) -> bool:
-    """Whether the client said no more than hello, and that was all."""
+    """Whether the client said no more than hello, and closed once it was answered, however long that took."""
     short = flow.data_client <= (_HELLO_TLS if flow.tls else _HELLO)
-    return short and (flow.closed_at or flow.ended) - flow.began <= LOOK
+    return short and (flow.closed_at or flow.ended) - (flow.last_data or flow.began) <= LOOK
 
 
 def _of_look(flow: Flow, where: str) -> t.Iterator[Clue]:
