@@ -407,8 +407,9 @@ def test_it_does_not_begin_on_a_full_disk(cluster: Cluster, small: tuple[str, Pa
 def test_a_signal_ends_it_with_all_that_came_before(cluster: Cluster, directory: Path, start: Start) -> None:
     capture = start(directory)
     port = talk(cluster)
-    # Its server process, which may be late on a busy machine, has said goodbye as well.
-    until(lambda: not any(socket.peer_port == port for socket in cluster.sockets()))
+    # Its server process, which may be late on a busy machine, has said goodbye as well; then, if it was the first to do
+    # so, the kernel keeps its end in TIME-WAIT for a minute.
+    until(lambda: all(one.state == "TIME-WAIT" for one in cluster.sockets() if one.peer_port == port))
     result = capture.stop()
     assert result["stopped_because"] == "signal"
     assert capture.module.returncode == 0
