@@ -39,6 +39,10 @@ def _since(row: Facts) -> str:
     return "" if seconds is None else f", for {_duration.human(float(seconds))}"
 
 
+def _evidence(row: Facts) -> str:
+    return f": {row.get('evidence')}"
+
+
 def _listed(rows: list[str], count: int) -> str:
     more = f", and {count - _NAMED} more" if count > _NAMED else ""
     return "; ".join(rows[:_NAMED]) + more
@@ -48,7 +52,7 @@ def _listed(rows: list[str], count: int) -> str:
 def stale(host: Host) -> t.Iterator[Found]:
     rows = host.rows("sessions", "stale")
     if rows:
-        shown = _listed([f"{_named(row)}: {row.get('evidence')}" for row in rows], len(rows))
+        shown = _listed([_named(row) + _evidence(row) for row in rows], len(rows))
         end = f"SELECT pg_terminate_backend({rows[0].get('pid')})"
         if not host.part("patroni"):
             end = f"run pgharden.connection.harden with terminate_stale_sessions, or {end}"
@@ -94,26 +98,19 @@ def blocked_by_silent(host: Host) -> t.Iterator[Found]:
 
 @rule("PGC305", "warning", "The clients of sessions do not answer", server)
 def silent(host: Host) -> t.Iterator[Found]:
-    count, rows = _notable(host, "silent")
-    if rows:
-        shown = _listed([f"{_named(row)}: {row.get('evidence')}" for row in rows], count)
-        yield Found(
-            "sessions",
-            f"{count}: {shown}",
-            f"Run pgharden.connection.diagnose; {host.hardening} bounds for how long they stay.",
-        )
+    yield from _of_reason(
+        host, "silent", f"Run pgharden.connection.diagnose; {host.hardening} bounds for how long they stay.", _evidence
+    )
 
 
 @rule("PGC306", "info", "The clients of sessions do not read", server)
 def not_reading(host: Host) -> t.Iterator[Found]:
-    count, rows = _notable(host, "not_reading")
-    if rows:
-        shown = _listed([f"{_named(row)}: {row.get('evidence')}" for row in rows], count)
-        yield Found(
-            "sessions",
-            f"{count}: {shown}",
-            "tcp_user_timeout ends them, healthy or not: state slow_reader_grace and slow_reader_roles in the policy.",
-        )
+    yield from _of_reason(
+        host,
+        "not_reading",
+        "tcp_user_timeout ends them, healthy or not: state slow_reader_grace and slow_reader_roles in the policy.",
+        _evidence,
+    )
 
 
 @rule("PGC307", "warning", "Nearly all connections are in use", server)
@@ -161,10 +158,11 @@ def killed(host: Host) -> t.Iterator[Found]:
     )
 
 
-def _of_reason(host: Host, reason: str, remedy: str) -> t.Iterator[Found]:
+def _of_reason(host: Host, reason: str, remedy: str, more: t.Callable[[Facts], str] = _since) -> t.Iterator[Found]:
+    """The sessions that were worth a look for *reason*, each with what there is *more* to say of it."""
     count, rows = _notable(host, reason)
     if rows:
-        yield Found("sessions", f"{count}: {_listed([_named(row) + _since(row) for row in rows], count)}", remedy)
+        yield Found("sessions", f"{count}: {_listed([_named(row) + more(row) for row in rows], count)}", remedy)
 
 
 def _of_counter(host: Host, counter: str, what: str, remedy: str) -> t.Iterator[Found]:
