@@ -14,7 +14,7 @@ from ansible.utils.display import Display
 
 from ..module_utils._errors import Failure
 from ..module_utils._findings import SEVERITIES
-from ..plugin_utils import _audit_data, _audit_files, _audit_table
+from ..plugin_utils import _audit_data, _audit_files, _audit_table, _reports
 
 #: As the module's documentation has them.
 _OPTIONS: dict[str, dict[str, t.Any]] = {
@@ -28,11 +28,12 @@ _OPTIONS: dict[str, dict[str, t.Any]] = {
 
 def _results(name: str | None, variables: dict[str, t.Any]) -> tuple[dict[str, t.Any], set[str]]:
     """What that variable has for each host of all batches so far, and the hosts of those that follow."""
-    hosts = variables.get("ansible_play_hosts_all", []) if name else []
-    found = {host: variables["hostvars"][host].get(name) for host in hosts}
+    if not name:
+        return {}, set()
+    hosts = variables.get("ansible_play_hosts_all", [])
+    found = _reports.of_hosts(name, hosts, variables)
     # A host that failed early has no result, and will have none.
-    waiting = {host for host in variables.get("ansible_play_hosts", []) if host in found and not found[host]}
-    return {host: value for host, value in found.items() if value}, waiting
+    return found, set(variables.get("ansible_play_hosts", [])).intersection(hosts).difference(found)
 
 
 class ActionModule(ActionBase):

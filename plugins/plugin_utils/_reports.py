@@ -42,8 +42,12 @@ def run(task: t.Any, variables: Result, lines: t.Callable[[dict[str, Result]], l
 
 def results(task: t.Any, variables: Result) -> dict[str, Result]:
     """What the task's variable has for each host of the batch that has it."""
-    name = task.args["variable"]
-    found = {host: variables["hostvars"][host].get(name) for host in _hosts(task.register, variables)}
+    return of_hosts(task.args["variable"], _hosts(task.register, variables), variables)
+
+
+def of_hosts(name: str, hosts: t.Iterable[str], variables: Result) -> dict[str, Result]:
+    """What the variable of that *name* has for each of *hosts* that has it."""
+    found = {host: variables["hostvars"][host].get(name) for host in hosts}
     return {host: value for host, value in found.items() if value}
 
 
